@@ -64,6 +64,9 @@ class Sight:
         return replace(self, tenant=tenant)
 
 
+WHOLE_INSTALLATION: Final = Sight(HOUSE, everything=True)
+"""Of what the server itself looks up before it knows for whom."""
+
 _sight: ContextVar[Sight | None] = ContextVar("sight", default=None)
 
 

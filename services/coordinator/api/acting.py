@@ -10,24 +10,10 @@ from fastapi import Depends, Query, Request
 from services.coordinator.api.context import Ctx
 from services.coordinator.errors import InstallationOnly
 from services.coordinator.tokens import people
-from services.coordinator.tokens.authenticator import EVERYBODY, Authenticator
-from services.coordinator.tokens.model import Identity
+from services.coordinator.tokens.authenticator import authenticator_of, identity_of
 from services.coordinator.tokens.requests import sight_of
 from shared.db.engine import snapshot
 from shared.db.tenancy import see
-
-
-def authenticator_of(request: Request) -> Authenticator:
-    found = request.app.state.authenticator
-    assert isinstance(found, Authenticator)
-    return found
-
-
-def identity_of(request: Request) -> Identity:
-    """Whoever the call is from."""
-    found = getattr(request.state, "identity", EVERYBODY)
-    assert isinstance(found, Identity)
-    return found
 
 
 async def _act_for(

@@ -10,13 +10,14 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
-from services.coordinator.api.acting import Acting, authenticator_of
+from services.coordinator.api.acting import Acting
 from services.coordinator.api.bodies import Body, Line
 from services.coordinator.api.context import Ctx
 from services.coordinator.api.models import people as models
 from services.coordinator.api.representation import DocumentRoute
 from services.coordinator.results.values import to_json
 from services.coordinator.tokens import audit_store, invitation_store, people, people_store
+from services.coordinator.tokens.authenticator import authenticator_of
 from services.coordinator.tokens.invitation_store import Invitation
 from services.coordinator.tokens.model import Member, Role
 from shared.db.engine import snapshot

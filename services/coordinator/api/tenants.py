@@ -9,13 +9,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
-from services.coordinator.api.acting import authenticator_of
 from services.coordinator.api.bodies import Body, Line
 from services.coordinator.api.context import Ctx
 from services.coordinator.api.models import people as models
 from services.coordinator.api.representation import DocumentRoute
 from services.coordinator.results.values import to_json
 from services.coordinator.tokens import people, tenant_store
+from services.coordinator.tokens.authenticator import authenticator_of
 from services.coordinator.tokens.tenant_store import QUOTAS, Tenant
 from shared.db.engine import snapshot
 
@@ -23,22 +23,21 @@ router = APIRouter(route_class=DocumentRoute, prefix="/admin/tenants", tags=["pe
 Count = Annotated[int | None, Field(ge=0, le=1_000_000_000)]
 
 
-class TenantPatch(Body):
-    """Quotas; null takes one away. `closed`: nobody of it is let in, and what it has stays."""
-
+class QuotasBody(Body):
     max_portfolios: Count = None
     max_lots: Count = None
     max_streams: Count = None
     calls_per_second: Annotated[float | None, Field(gt=0, le=1e6)] = None
+
+
+class TenantPatch(QuotasBody):
+    """Quotas; null takes one away. `closed`: nobody of it is let in, and what it has stays."""
+
     closed: bool | None = None
 
 
-class TenantBody(Body):
+class TenantBody(QuotasBody):
     name: Line = Field(min_length=1, max_length=100, examples=["family office"])
-    max_portfolios: Count = None
-    max_lots: Count = None
-    max_streams: Count = None
-    calls_per_second: Annotated[float | None, Field(gt=0, le=1e6)] = None
 
 
 @router.get("", summary="Tenants, oldest first, with their quotas", response_model=models.Tenants)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
-from services.coordinator.api.acting import Acting, authenticator_of, identity_of
+from services.coordinator.api.acting import Acting
 from services.coordinator.api.bodies import Body, Line
 from services.coordinator.api.context import Ctx
 from services.coordinator.api.models import tokens as models
@@ -18,6 +18,7 @@ from services.coordinator.api.query_dates import Day
 from services.coordinator.api.representation import DocumentRoute
 from services.coordinator.results.values import to_json
 from services.coordinator.tokens import service, store
+from services.coordinator.tokens.authenticator import authenticator_of, identity_of
 from services.coordinator.tokens.model import Role, Token
 from shared.db.engine import snapshot
 from shared.telemetry import logger

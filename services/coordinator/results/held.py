@@ -12,6 +12,7 @@ import numpy as np
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.coordinator.errors import NotFound
 from services.coordinator.results import book
 from services.coordinator.results.book import OLD_REASONS, UNITS, Book, Holding
 from shared.arrays import BoolMatrix, FloatVector
@@ -86,6 +87,15 @@ def _of_lines(session: date, nav: float, lines: Sequence[Any]) -> Held:
         np.array([float(line["gross"]) / UNITS for line in lines]),
         np.array([bool(line["old"]) for line in lines], dtype=np.bool_),
     )
+
+
+def one_document(
+    found: Sequence[tuple[date, dict[str, Any]]], portfolio: UUID, session: date, what: str
+) -> dict[str, Any]:
+    """The document of the session, of a series of that session alone. Raises `NotFound` where the portfolio has none of what it is of."""
+    if not found:
+        raise NotFound(f"Portfolio {portfolio} has no {what} of session {session}.")
+    return found[0][1]
 
 
 def symbols_of(books: Collection[Held]) -> set[str]:

@@ -16,6 +16,7 @@ from services.coordinator.errors import NotFetched, NotFound
 from services.coordinator.results.portfolios import require_portfolio
 from shared.arrays import BoolMatrix, DateVector, FloatMatrix, FloatVector
 from shared.market import curve
+from shared.market.calendar import calendar
 from shared.market.curve import Curve
 from shared.market.internal_rate import merge_stretches
 from shared.market.registry import COVERAGE_GATE, EMPTY_BELOW
@@ -144,6 +145,12 @@ async def find_symbol_ids(conn: AsyncConnection, symbols: Sequence[str]) -> dict
         {"symbols": list(symbols)},
     )
     return {row.symbol: int(row.id) for row in rows}
+
+
+def window(length: int, first: date, last: date) -> DateVector:
+    """The sessions of all windows of `length` sessions that end in [first, last], ascending."""
+    days = calendar()
+    return np.array(days.between(days.back(first, length - 1), last), dtype="datetime64[D]")
 
 
 async def of_prices(conn: AsyncConnection, column: str, ids: Sequence[int], sessions: DateVector) -> FloatMatrix:

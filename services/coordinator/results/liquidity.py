@@ -14,14 +14,13 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.compute.liquidity import HORIZONS, DailyVolume, Profile, daily_volume, days_to_sell, profile
-from services.coordinator.errors import NotFound
 from services.coordinator.results import book, history, sector_names
 from services.coordinator.results.book import Book, Holding
+from services.coordinator.results.held import one_document
 from services.coordinator.results.reasons import documents
 from services.coordinator.results.sector_names import OPEN_END_TYPES
 from services.coordinator.results.values import to_json
 from shared.arrays import DateVector, FloatMatrix, FloatVector
-from shared.market.calendar import calendar
 from shared.market.reasons import ReasonCode
 from shared.market.registry import ADV_SHARE, ADV_WINDOW
 from shared.market.symbols import SymbolKind
@@ -79,10 +78,7 @@ async def read(
 
 async def document(conn: AsyncConnection, portfolio: UUID, session: date) -> dict[str, Any]:
     """The figures of one session at the usual share: what is explained."""
-    found = await series(conn, portfolio, session, session)
-    if not found:
-        raise NotFound(f"Portfolio {portfolio} has no holdings of session {session}.")
-    return found[0][1]
+    return one_document(await series(conn, portfolio, session, session), portfolio, session, "holdings")
 
 
 async def series(conn: AsyncConnection, portfolio: UUID, first: date, last: date) -> list[tuple[date, dict[str, Any]]]:
@@ -123,8 +119,7 @@ async def _books(
 
 async def _market(conn: AsyncConnection, symbols: Sequence[str], first: date, last: date) -> _Market:
     """What sessions of [first, last] look at."""
-    days = calendar()
-    sessions = np.array(days.between(days.back(first, ADV_WINDOW - 1), last), dtype="datetime64[D]")
+    sessions = history.window(ADV_WINDOW, first, last)
     ids = await history.find_symbol_ids(conn, symbols)
     names = {identity: symbol for symbol, identity in ids.items()}
     volumes = await history.of_prices(conn, "volume", list(ids.values()), sessions)

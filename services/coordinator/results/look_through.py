@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import bisect
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -13,7 +14,6 @@ import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.compute.look_through import Behind, Line, Told, behind, concentration_of
-from services.coordinator.errors import NotFound
 from services.coordinator.results import book, fund_lists, held, option_values, sector_names
 from services.coordinator.results.held import Held
 from services.coordinator.results.reasons import documents
@@ -58,10 +58,7 @@ async def read(conn: AsyncConnection, portfolio: UUID, session: date | None, mos
 
 async def document(conn: AsyncConnection, portfolio: UUID, session: date) -> dict[str, Any]:
     """The figures of one session with all names: what is explained."""
-    found = await series(conn, portfolio, session, session)
-    if not found:
-        raise NotFound(f"Portfolio {portfolio} has no holdings of session {session}.")
-    return found[0][1]
+    return held.one_document(await series(conn, portfolio, session, session), portfolio, session, "holdings")
 
 
 async def series(
@@ -79,9 +76,7 @@ async def series(
     facts, known_at = Facts({}, {}, {}), -1
     for of in books:
         # What is known of names changes on few days: it is read again on those alone.
-        at = int(
-            np.searchsorted(np.array(changes, dtype="datetime64[D]"), np.datetime64(of.session, "D"), side="right")
-        )
+        at = bisect.bisect_right(changes, of.session)
         if at != known_at or not found:
             facts, known_at = await _facts(conn, portfolio, symbols, roots, of.session), at
         body, reasons = await asyncio.to_thread(figures, of, facts, await _leverage(conn, of))

@@ -13,7 +13,6 @@ from services.coordinator.compute.what_if import Series, fill
 from services.coordinator.results import history
 from services.coordinator.results.book import Book, Holding
 from shared.arrays import BoolMatrix, FloatVector
-from shared.market.calendar import calendar
 from shared.market.registry import LOOKBACK
 from shared.market.symbols import SymbolKind
 
@@ -59,8 +58,7 @@ async def of_holdings(
     conn: AsyncConnection, of: Book, holdings: Sequence[Holding], ids: dict[str, int], shrunk: dict[str, float]
 ) -> Series:
     """Of the holdings, the book's first; a missing one filled by `shrunk` times the market's. ids : of their roots and the market"""
-    days = calendar()
-    sessions = np.array(days.between(days.back(of.session, LOOKBACK - 1), of.session), dtype="datetime64[D]")
+    sessions = history.window(LOOKBACK, of.session, of.session)
     names = list(ids)
     rows = await history.of_prices(conn, "total_return", list(ids.values()), sessions)
     old = np.zeros(len(holdings), dtype=np.bool_)

@@ -14,13 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.compute.sector_funds import SectorBeta, sector_beta
 from services.coordinator.compute.what_if import Series
-from services.coordinator.errors import NotFound
 from services.coordinator.results import book, held, history, past_returns
 from services.coordinator.results.held import Held
 from services.coordinator.results.reasons import documents
 from services.coordinator.results.values import to_json
 from shared.arrays import FloatVector
-from shared.market.calendar import calendar
 from shared.market.reasons import ReasonCode
 from shared.market.registry import BETA_WINDOW, COVERAGE_GATE, SECTOR_FUNDS
 from shared.work import Phase
@@ -53,10 +51,7 @@ def _entries(body: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 async def document(conn: AsyncConnection, portfolio: UUID, session: date) -> dict[str, Any]:
     """The figures of one session: what is explained."""
-    found = await series(conn, portfolio, session, session)
-    if not found:
-        raise NotFound(f"Portfolio {portfolio} has no risk figures of session {session}.")
-    return found[0][1]
+    return held.one_document(await series(conn, portfolio, session, session), portfolio, session, "risk figures")
 
 
 async def series(
@@ -77,8 +72,7 @@ async def series(
     risk = {row["session"]: row for row in rows.mappings() if row["session"] in books}
     if not risk:
         return []
-    days = calendar()
-    sessions = np.array(days.between(days.back(min(risk), BETA_WINDOW - 1), max(risk)), dtype="datetime64[D]")
+    sessions = history.window(BETA_WINDOW, min(risk), max(risk))
     roots = {each.root for of in books.values() for each in of.holdings}
     markets = {row["proxies"][0] for row in risk.values()} - {None}
     ids = await history.find_symbol_ids(conn, sorted(roots | markets | set(SECTOR_FUNDS.values())))
@@ -98,8 +92,7 @@ async def series(
 
 
 async def _returns(conn: AsyncConnection, symbols: list[str], session: date) -> dict[str, FloatVector]:
-    days = calendar()
-    sessions = np.array(days.between(days.back(session, BETA_WINDOW - 1), session), dtype="datetime64[D]")
+    sessions = history.window(BETA_WINDOW, session, session)
     ids = await history.find_symbol_ids(conn, symbols)
     rows = await history.of_prices(conn, "total_return", list(ids.values()), sessions)
     return dict(zip(ids, rows, strict=True))

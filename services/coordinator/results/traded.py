@@ -12,7 +12,6 @@ from services.coordinator.compute.joint_fit import joint_betas, shrunk_beta
 from services.coordinator.results import factor_returns, history, option_values
 from services.coordinator.results.book import Book, Holding
 from shared.arrays import FloatVector
-from shared.market.calendar import calendar
 from shared.market.option_terms import Terms
 from shared.market.reasons import ReasonCode
 from shared.market.registry import BETA_WINDOW, FACTOR_NAMES, REPORTED_FACTOR
@@ -67,8 +66,7 @@ async def shrunk(
     market, names = of.proxies[0], [symbol for symbol in symbols if symbol is not None]
     if market is None or market not in ids or not names:
         return {}
-    days = calendar()
-    sessions = np.array(days.between(days.back(of.session, BETA_WINDOW - 1), of.session), dtype="datetime64[D]")
+    sessions = history.window(BETA_WINDOW, of.session, of.session)
     *own, proxy = await history.of_prices(
         conn, "total_return", [*(ids[symbol] for symbol in names), ids[market]], sessions
     )
@@ -89,8 +87,7 @@ async def _betas(
     if not unknown:
         return found
     [_], slopes = await factor_returns.find_proxies(conn, np.array([of.session], dtype="datetime64[D]"))
-    days = calendar()
-    sessions = np.array(days.between(days.back(of.session, BETA_WINDOW - 1), of.session), dtype="datetime64[D]")
+    sessions = history.window(BETA_WINDOW, of.session, of.session)
     returns = await factor_returns.of_proxies(conn, {proxy for proxy in of.proxies if proxy is not None}, sessions)
     nothing = np.full(len(sessions), np.nan)
     proxies = np.array([nothing if proxy is None else returns.get(proxy, nothing) for proxy in of.proxies])

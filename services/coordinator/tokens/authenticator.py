@@ -20,7 +20,7 @@ from services.coordinator.tokens import people_store, store, tenant_store
 from services.coordinator.tokens.brake import Brake
 from services.coordinator.tokens.model import Identity, Member, Role, Token, digest
 from services.coordinator.tokens.requests import bearer_of, client_of
-from shared.db.tenancy import HOUSE, NO_QUOTAS, Quotas, Sight, use_sight
+from shared.db.tenancy import HOUSE, NO_QUOTAS, WHOLE_INSTALLATION, Quotas, use_sight
 from shared.telemetry import logger
 
 log = logger(__name__)
@@ -34,6 +34,19 @@ PROBE_SECONDS = 1.0
 
 SERVER = Identity(Role.OPERATOR, "the server's token")
 EVERYBODY = Identity(Role.OPERATOR, "no token needed")
+
+
+def authenticator_of(request: Request) -> Authenticator:
+    found = request.app.state.authenticator
+    assert isinstance(found, Authenticator)
+    return found
+
+
+def identity_of(request: Request) -> Identity:
+    """Whoever was let in."""
+    found = getattr(request.state, "identity", EVERYBODY)
+    assert isinstance(found, Identity)
+    return found
 
 
 @dataclass(frozen=True)
@@ -116,7 +129,7 @@ class Authenticator:
             return identity
         known = await self._current()
         member = None if identity.user_id is None else known.members.get((identity.user_id, identity.tenant))
-        if member is not None and _is_signed_out(identity, member):
+        if member is not None and identity.is_signed_out_of(member):
             return None
         if identity.token_id is None:
             if member is None or (identity.since is not None and identity.since <= member.created_at):
@@ -182,7 +195,7 @@ def reader_of(engine: AsyncEngine, *, notes_use: bool = True) -> Callable[[froze
 
     async def read(used: frozenset[UUID]) -> Known:
         # Whose token it is, is what is asked.
-        with use_sight(Sight(HOUSE, everything=True)):
+        with use_sight(WHOLE_INSTALLATION):
             async with engine.connect() as conn:
                 known = Known(
                     await store.in_force(conn),
@@ -214,10 +227,6 @@ async def tells_details(authenticator: Authenticator, request: Request) -> bool:
 
 def _identity(token: Token) -> Identity:
     return Identity(token.role, token.name, token.id, token.tenant, token.user_id)
-
-
-def _is_signed_out(identity: Identity, member: Member) -> bool:
-    return identity.since is not None and member.signed_out_at is not None and identity.since <= member.signed_out_at
 
 
 def _in_force(token: Token) -> bool:

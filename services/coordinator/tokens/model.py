@@ -70,6 +70,10 @@ class Identity:
         """Whether this is the operator of the whole installation: an operator of its first tenant."""
         return self.role is Role.OPERATOR and self.tenant == HOUSE
 
+    def is_signed_out_of(self, member: Member) -> bool:
+        """Whether the session began before the member was signed out of every browser."""
+        return self.since is not None and member.signed_out_at is not None and self.since <= member.signed_out_at
+
 
 @dataclass(frozen=True)
 class Member:

@@ -84,17 +84,13 @@ async def find_invitation(conn: AsyncConnection, secret: str) -> Invitation:
     return found
 
 
-async def accept(
-    conn: AsyncConnection, invitation: Invitation, *, user: UUID | None = None, vouched: tuple[str, str] | None = None
-) -> UUID:
+async def accept(conn: AsyncConnection, invitation: Invitation, *, vouched: tuple[str, str] | None = None) -> UUID:
     """Make whoever has the link a member, once; returns the user.
 
-    user    : an account that is there already
     vouched : issuer and subject, where an OpenID provider said who it is
     """
     with use_sight(Sight(invitation.tenant, everything=True)):
-        if user is None and vouched is not None:
-            user = await people_store.find_vouched(conn, *vouched)
+        user = None if vouched is None else await people_store.find_vouched(conn, *vouched)
         if user is None:
             user = await people_store.add(conn, PERSON, invitation.name, invitation.role, vouched=vouched)
         else:

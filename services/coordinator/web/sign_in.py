@@ -12,7 +12,7 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from services.coordinator.errors import InstallationOnly, RoleTooSmall, Unauthorised
-from services.coordinator.tokens.authenticator import EVERYBODY, SERVER, Authenticator
+from services.coordinator.tokens.authenticator import EVERYBODY, SERVER, authenticator_of, identity_of
 from services.coordinator.tokens.model import Identity, Member, page_concerns_installation, role_for_page
 from services.coordinator.tokens.openid import Attempt
 from services.coordinator.tokens.rate import RateLimit, over_quota
@@ -25,12 +25,6 @@ ATTEMPT_SECONDS = 600.0
 # Of sessions in memory: the oldest go first. A browser that is turned away signs in again.
 MOST = 10_000
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
-
-
-def authenticator_of(request: Request) -> Authenticator:
-    found = request.app.state.authenticator
-    assert isinstance(found, Authenticator)
-    return found
 
 
 async def identity_of_token(request: Request, given: str) -> Identity | None:
@@ -157,26 +151,27 @@ def _see(request: Request, identity: Identity, *, counted: bool) -> None:
     see(sight_of(identity, request.scope, request.url.path, everything=everything, quotas=quotas))
 
 
-def identity_of(request: Request) -> Identity:
-    """Whoever `require` let in."""
-    found = getattr(request.state, "identity", EVERYBODY)
-    assert isinstance(found, Identity)
-    return found
-
-
 async def _identity(request: Request) -> Identity | None:
     """Whoever sent the request: by a token, as a program that saves a report has it, or by the cookie of a session."""
     if (given := bearer_of(request.scope)) is not None:
         return await identity_of_token(request, given)
-    found = sessions_of(request).find_identity(request.cookies.get(cookie_name(request), ""))
-    request.state.signed_in = found is not None
+    request.state.signed_in = _find_session(request) is not None
     return await find_signed_in(request)
 
 
 async def find_signed_in(request: Request) -> Identity | None:
     """Whose session this browser is in."""
-    found = sessions_of(request).find_identity(request.cookies.get(cookie_name(request), ""))
+    found = _find_session(request)
     return None if found is None else await authenticator_of(request).refresh_identity(found)
+
+
+def _find_session(request: Request) -> Identity | None:
+    return sessions_of(request).find_identity(request.cookies.get(cookie_name(request), ""))
+
+
+def has_provider(request: Request) -> bool:
+    """Whether people sign in by OpenID Connect."""
+    return getattr(request.app.state, "openid", None) is not None
 
 
 def cookie_name(request: Request, suffix: str = "") -> str:
@@ -185,11 +180,13 @@ def cookie_name(request: Request, suffix: str = "") -> str:
     return f"{name}_{suffix}" if suffix else name
 
 
-def set_cookie(request: Request, response: Response, session: str) -> None:
+def set_cookie(
+    request: Request, response: Response, value: str, *, suffix: str = "", seconds: float = SESSION_SECONDS
+) -> None:
     response.set_cookie(
-        cookie_name(request),
-        session,
-        max_age=int(SESSION_SECONDS),
+        cookie_name(request, suffix),
+        value,
+        max_age=int(seconds),
         path="/",
         secure=request.url.scheme == "https",
         httponly=True,
@@ -197,9 +194,10 @@ def set_cookie(request: Request, response: Response, session: str) -> None:
     )
 
 
-def clear_cookie(request: Request, response: Response) -> None:
+def clear_cookie(request: Request, response: Response, suffix: str = "") -> None:
+    """With all that it was set with: a browser ends no `__Host-` cookie for an answer that leaves `Secure` out."""
     response.delete_cookie(
-        cookie_name(request), path="/", secure=request.url.scheme == "https", httponly=True, samesite="lax"
+        cookie_name(request, suffix), path="/", secure=request.url.scheme == "https", httponly=True, samesite="lax"
     )
 
 

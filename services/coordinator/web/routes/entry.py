@@ -30,7 +30,7 @@ async def form(request: Request, code: str = "", next: str = "/") -> Response:  
         wrong=wrong,
         go_on=own_address(next),
         needed=await sign_in.requires_sign_in(request),
-        openid=getattr(request.app.state, "openid", None) is not None,
+        openid=sign_in.has_provider(request),
     )
 
 
@@ -49,7 +49,7 @@ async def sign(
             wrong=_("That is not a token of this server, or it is expired or revoked."),
             go_on=own_address(next),
             needed=await sign_in.requires_sign_in(request),
-            openid=getattr(request.app.state, "openid", None) is not None,
+            openid=sign_in.has_provider(request),
         )
     return signed_in(request, next, found)
 

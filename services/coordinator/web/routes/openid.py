@@ -13,6 +13,7 @@ from fastapi.responses import RedirectResponse, Response
 from services.coordinator.context import Context, Ctx
 from services.coordinator.errors import NotFound, RoleTooSmall, Unauthorised
 from services.coordinator.tokens import people, people_store, service
+from services.coordinator.tokens.authenticator import authenticator_of, identity_of
 from services.coordinator.tokens.invitation_store import Invitation
 from services.coordinator.tokens.model import Identity
 from services.coordinator.tokens.openid import Attempt, OpenId, Vouched
@@ -23,7 +24,7 @@ from services.coordinator.web.routes.common import PageRoute, back
 from services.coordinator.web.routes.common import router as made
 from services.coordinator.web.routes.entry import own_address, signed_in
 from services.coordinator.web.texts import gettext as _
-from shared.db.tenancy import HOUSE, Deed, Sight, quotas, see, use_sight
+from shared.db.tenancy import WHOLE_INSTALLATION, Deed, Sight, quotas, see, use_sight
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 settings_router = made()
@@ -42,15 +43,7 @@ async def begin(
 def _remember(request: Request, attempt: Attempt, answer: Response) -> Response:
     sign_in.sessions_of(request).remember(attempt)
     # The answer must come to the browser that asked: a link with somebody else's code signs nobody in.
-    answer.set_cookie(
-        sign_in.cookie_name(request, "openid"),
-        attempt.state,
-        max_age=int(sign_in.ATTEMPT_SECONDS),
-        path="/",
-        secure=request.url.scheme == "https",
-        httponly=True,
-        samesite="lax",
-    )
+    sign_in.set_cookie(request, answer, attempt.state, suffix="openid", seconds=sign_in.ATTEMPT_SECONDS)
     return answer
 
 
@@ -69,13 +62,13 @@ async def finish(
     vouched = await provider.finish(attempt, code)
     identity = await _member(request, context, vouched, attempt.invitation)
     answer = signed_in(request, attempt.go_on, identity)
-    answer.delete_cookie(sign_in.cookie_name(request, "openid"), path="/")
+    sign_in.clear_cookie(request, answer, "openid")
     return answer
 
 
 async def _member(request: Request, context: Context, vouched: Vouched, invitation: str) -> Identity:
     """As whom the person acts; with an invitation for its tenant. Raises `RoleTooSmall` for somebody who is no member anywhere."""
-    see(Sight(HOUSE, everything=True))
+    see(WHOLE_INSTALLATION)
     name = (vouched.issuer, vouched.subject)
     async with context.engine.begin() as conn:
         wanted = await people.find_invitation(conn, invitation) if invitation else None
@@ -84,7 +77,7 @@ async def _member(request: Request, context: Context, vouched: Vouched, invitati
         else:
             user = await people.accept(conn, wanted, vouched=name)
             _note(request, wanted, user)
-    authenticator = sign_in.authenticator_of(request)
+    authenticator = authenticator_of(request)
     authenticator.forget()
     found = [] if user is None else await authenticator.tenants_of(user)
     if wanted is not None:
@@ -119,20 +112,20 @@ async def accept(
     leave : whoever is signed in to another tenant agrees to leave it
     """
     found = await _invitation(context, code)
-    if has_provider(request):
+    if sign_in.has_provider(request):
         if not leave and await _acts_elsewhere(request, found):
             return _page(request, found, code=code, elsewhere=True, status=409)
         address, attempt = await _provider(request).begin(_redirect(request), invitation=code)
         # A form may lead to this server alone, redirects included: the page that answers it leads on.
         return _remember(request, attempt, _page(request, found, address=address))
-    see(Sight(HOUSE, everything=True))
+    see(WHOLE_INSTALLATION)
     async with context.engine.begin() as conn:
         user = await people.accept(conn, found)
         with use_sight(Sight(found.tenant, everything=True)):
             name = f"{found.name[:80]} {secrets.token_hex(4)}"
             _token, secret = await service.create(conn, name, found.role, None, server_has_token=True, user=user)
         _note(request, found, user)
-    sign_in.authenticator_of(request).forget()
+    authenticator_of(request).forget()
     return _page(request, found, secret=secret)
 
 
@@ -156,14 +149,14 @@ def _page(
         secret=secret,
         address=address,
         elsewhere=elsewhere,
-        openid=has_provider(request),
+        openid=sign_in.has_provider(request),
         needed=True,
     )
 
 
 async def _acts_elsewhere(request: Request, invitation: Invitation) -> bool:
     """Whether somebody is signed in in this browser, to another tenant, which signing in by the invitation would leave."""
-    found = await sign_in.find_signed_in(request) if has_provider(request) else None
+    found = await sign_in.find_signed_in(request) if sign_in.has_provider(request) else None
     return found is not None and found.tenant != invitation.tenant
 
 
@@ -174,7 +167,7 @@ def _note(request: Request, invitation: Invitation, user: UUID) -> None:
 
 
 async def _invitation(context: Context, code: str) -> Invitation:
-    see(Sight(HOUSE, everything=True))
+    see(WHOLE_INSTALLATION)
     async with context.engine.connect() as conn:
         return await people.find_invitation(conn, code)
 
@@ -182,32 +175,28 @@ async def _invitation(context: Context, code: str) -> Invitation:
 @settings_router.post("/settings/sign-out-everywhere")
 async def out_everywhere(request: Request, context: Ctx) -> Response:
     """Of one's own account, in every browser and process."""
-    identity = sign_in.identity_of(request)
+    identity = identity_of(request)
     if identity.user_id is None:
         raise NotFound(_("The server's own token is no account. Sign out here, or set another LEADLINE_TOKEN."))
     # Of every tenant: it is the person's own wish.
     see(sight_of(identity, request.scope, request.url.path, everything=True, quotas=quotas()))
     async with context.engine.begin() as conn:
         await people.sign_out(conn, identity.user_id)
-    sign_in.authenticator_of(request).forget()
+    authenticator_of(request).forget()
     return back("/sign-in")
 
 
 @settings_router.post("/settings/tenant")
 async def switch(request: Request, tenant: Annotated[UUID, Form()]) -> Response:
     """Act for another tenant of which one is a member, from here on in this browser."""
-    identity = sign_in.identity_of(request)
-    members = [] if identity.user_id is None else await sign_in.authenticator_of(request).tenants_of(identity.user_id)
+    identity = identity_of(request)
+    members = [] if identity.user_id is None else await authenticator_of(request).tenants_of(identity.user_id)
     found = next((member for member in members if member.tenant == tenant), None)
     if found is None or identity.token_id is not None:
         raise NotFound(_("You are no member of that tenant, or signed in by a token, which is of one."))
-    if identity.since is not None and found.signed_out_at is not None and identity.since <= found.signed_out_at:
+    if identity.is_signed_out_of(found):
         raise Unauthorised(_("You were signed out of that tenant. Sign in again."))
     return signed_in(request, "/", sign_in.identity_of_member(found))
-
-
-def has_provider(request: Request) -> bool:
-    return getattr(request.app.state, "openid", None) is not None
 
 
 def _provider(request: Request) -> OpenId:

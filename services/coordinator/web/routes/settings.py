@@ -16,6 +16,7 @@ from services.coordinator.notifications.evaluation import STATUS_FIGURES
 from services.coordinator.reference.benchmarks import store as benchmarks
 from services.coordinator.tokens import store as tokens
 from services.coordinator.tokens import tenant_store
+from services.coordinator.tokens.authenticator import authenticator_of, identity_of
 from services.coordinator.tokens.model import Role
 from services.coordinator.web import sign_in
 from services.coordinator.web.rendering import page
@@ -55,10 +56,10 @@ async def settings_page(
     fresh   : name and secret of a token that was just made
     signing : the same of a webhook
     """
-    identity = sign_in.identity_of(request)
+    identity = identity_of(request)
     # A token is of one tenant.
     user = None if identity.token_id is not None else identity.user_id
-    mine = [] if user is None else [of.tenant for of in await sign_in.authenticator_of(request).tenants_of(user)]
+    mine = [] if user is None else [of.tenant for of in await authenticator_of(request).tenants_of(user)]
     operator = identity.role.includes(Role.OPERATOR)
     async with snapshot(context.engine) as conn:
         listed = await tokens.all_tokens(conn) if operator else None

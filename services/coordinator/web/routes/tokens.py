@@ -11,11 +11,11 @@ from fastapi.responses import Response
 from services.coordinator.context import Ctx
 from services.coordinator.errors import Invalid
 from services.coordinator.tokens import service
+from services.coordinator.tokens.authenticator import authenticator_of, identity_of
 from services.coordinator.tokens.model import Role
 from services.coordinator.web.routes.common import Day, back
 from services.coordinator.web.routes.common import router as made
 from services.coordinator.web.routes.settings import settings_page
-from services.coordinator.web.sign_in import authenticator_of, identity_of
 from services.coordinator.web.texts import gettext as _
 from shared.telemetry import logger
 from shared.text import unprintable
