@@ -25,12 +25,7 @@ def users(client: Callable[[], Client]) -> typer.Typer:
         """Users and service accounts, by name."""
         with client() as api:
             answer = api.get("/admin/users", **tenant_of(api, tenant))
-        if as_json:
-            print_document(answer)
-        elif not answer["items"]:
-            echo("There is no user.")
-        else:
-            _render(f"Users ({len(answer['items'])})", answer["items"], "name", "kind", "role", "created_at", "id")
+        _show(answer, "Users", "There is no user.", "name", "kind", "role", "created_at", "id", as_json=as_json)
 
     @app.command("create")
     @reports
@@ -107,14 +102,8 @@ def _invitations(app: typer.Typer, client: Callable[[], Client]) -> None:
         """Invitations, newest first."""
         with client() as api:
             answer = api.get("/admin/invitations", **tenant_of(api, tenant))
-        if as_json:
-            print_document(answer)
-        elif not answer["items"]:
-            echo("Nobody was invited.")
-        else:
-            _render(
-                f"Invitations ({len(answer['items'])})", answer["items"], "name", "role", "state", "expires_at", "id"
-            )
+        columns = ("name", "role", "state", "expires_at", "id")
+        _show(answer, "Invitations", "Nobody was invited.", *columns, as_json=as_json)
 
     @app.command("withdraw")
     @reports
@@ -142,9 +131,6 @@ def tenants(client: Callable[[], Client]) -> typer.Typer:
         """Tenants, oldest first, with how much they have."""
         with client() as api:
             answer = api.get("/admin/tenants")
-        if as_json:
-            print_document(answer)
-            return
         columns = (
             "name",
             "portfolios",
@@ -156,7 +142,7 @@ def tenants(client: Callable[[], Client]) -> typer.Typer:
             "closed_at",
             "id",
         )
-        _render(f"Tenants ({len(answer['items'])})", answer["items"], *columns)
+        _show(answer, "Tenants", "There is no tenant.", *columns, as_json=as_json)
 
     @app.command("create")
     @reports
@@ -218,8 +204,15 @@ def _change(client: Callable[[], Client], tenant: str, body: dict[str, Any], *, 
     tell(answer, f"{answer['name']}: {'closed' if answer['closed_at'] else 'open'}", as_json=as_json)
 
 
-def _render(title: str, items: list[dict[str, Any]], *columns: str) -> None:
-    rows = table(title, *(column.replace("_", " ") for column in columns), left=len(columns))
-    for item in items:
-        rows.add_row(*(text(item[column]) for column in columns))
-    console_for().print(rows)
+def _show(answer: dict[str, Any], title: str, none: str, *columns: str, as_json: bool) -> None:
+    """The items of an answer as a table, or what to say where there is none."""
+    items = answer["items"]
+    if as_json:
+        print_document(answer)
+    elif not items:
+        echo(none)
+    else:
+        rows = table(f"{title} ({len(items)})", *(column.replace("_", " ") for column in columns), left=len(columns))
+        for item in items:
+            rows.add_row(*(text(item[column]) for column in columns))
+        console_for().print(rows)
