@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from enum import StrEnum
-from importlib.metadata import version
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -76,6 +75,8 @@ def client() -> Client:
 
 def _version(*, asked: bool) -> None:
     if asked:
+        from importlib.metadata import version
+
         echo(f"leadline {version('leadline')}")
         raise typer.Exit
 

@@ -84,7 +84,7 @@ async def composition(
     tasks: list[asyncio.Task[None]] = []
     starts: list[asyncio.Event] = []
     try:
-        # All at once: a consumer's first join takes the embedded broker five seconds, whoever else is waiting.
+        # All at once: a consumer's first join takes the embedded broker seconds (`deploy.embedded.groups`), whoever else is waiting.
         for service in services:
             started = asyncio.Event()
             if service == "coordinator":

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import json
 import os
 import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +37,7 @@ PORT_ATTEMPTS = 5
 # It is started again after each of these: one that a portfolio kills needs eight deaths until that portfolio is blocked.
 PAUSES_SECONDS = (1.0,) * 30
 PARENT_SECONDS = 1.0
+INSTRUCTION_SECONDS = 0.02
 # Secrets that it has no use for.
 OF_THE_API = ("token", "api_database_url")
 
@@ -50,6 +53,16 @@ class Computation:
         self.child.stop(within=3.0)
 
 
+def start_early(state: Path) -> Computation:
+    """Start the process before there is anything for it to work with: it imports, and waits for what `serve` tells it.
+
+    One that a killed run left behind is stopped first.
+    """
+    stop_orphan(state / "computation.pid", within=5.0)
+    _instructions(state).unlink(missing_ok=True)
+    return _start(state, free_port())
+
+
 def serve(
     state: Path,
     urls: Mapping[str, str],
@@ -58,41 +71,57 @@ def serve(
     *,
     port: int | None = None,
     give_up: threading.Event | None = None,
+    early: Computation | None = None,
 ) -> Computation:
     """Start the process and wait until its services are ready. Raises `ConfigurationError` if they do not become so.
 
     urls      : database address of each service
     values    : settings that all services share; they go by a file of the state directory, which only its owner reads
     log_limit : bytes of `computation.log`, and of what was before it
+    early     : what `start_early` started, for the first attempt; without it, what is left of an earlier run is stopped
     """
-    pid_file, given = state / "computation.pid", state / "computation.json"
-    stop_orphan(pid_file, within=5.0)
-    given.unlink(missing_ok=True)
-    given.touch(mode=0o600)
+    if early is None:
+        stop_orphan(state / "computation.pid", within=5.0)
     said = {name: str(value) for name, value in values.items() if name not in OF_THE_API}
     log = {"path": str(state / "computation.log"), "limit": log_limit}
-    given.write_text(json.dumps({"urls": {name: urls[name] for name in PHASE_SERVICES}, "values": said, "log": log}))
+    _tell(state, {"urls": {name: urls[name] for name in PHASE_SERVICES}, "values": said, "log": log})
     for attempt in range(PORT_ATTEMPTS):
-        chosen = port or free_port()
-        command = [sys.executable, "-m", "deploy.embedded.computation", str(given), str(chosen), str(os.getpid())]
-        child = start(
-            "the process of the computing services",
-            command,
-            pid_file=pid_file,
-            # What it says before it has a log, or after: why it did not start.
-            log=state / "computation.err",
-            env=_environment(),
-        )
-        # Before it has a thread: those that it starts take it over.
-        priority.lower(child.process.pid)
+        started = early if early is not None and attempt == 0 else _start(state, port or free_port())
         try:
-            wait_for_port(child, chosen, within=HEALTHY_SECONDS)
+            wait_for_port(started.child, started.port, within=HEALTHY_SECONDS)
         except ConfigurationError:
             if port is not None or attempt == PORT_ATTEMPTS - 1 or (give_up is not None and give_up.is_set()):
                 raise
             continue
-        return Computation(child, chosen)
+        return started
     raise AssertionError("unreachable")
+
+
+def _instructions(state: Path) -> Path:
+    return state / "computation.json"
+
+
+def _tell(state: Path, instructions: Mapping[str, Any]) -> None:
+    """All at once: the process may be waiting for them already."""
+    draft = _instructions(state).with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    draft.touch(mode=0o600)
+    draft.write_text(json.dumps(instructions))
+    draft.rename(_instructions(state))
+
+
+def _start(state: Path, port: int) -> Computation:
+    child = start(
+        "the process of the computing services",
+        [sys.executable, "-m", "deploy.embedded.computation", _instructions(state), str(port), str(os.getpid())],
+        pid_file=state / "computation.pid",
+        # What it says before it has a log, or after: why it did not start.
+        log=state / "computation.err",
+        env=_environment(),
+    )
+    # Before it has a thread: those that it starts take it over.
+    priority.lower(child.process.pid)
+    return Computation(child, port)
 
 
 def _environment() -> dict[str, str]:
@@ -155,8 +184,20 @@ async def _until_orphaned(parent: int, asked_to_stop: asyncio.Event) -> None:
     asked_to_stop.set()
 
 
+def _wait_for_instructions(path: Path, parent: int) -> Any:
+    """Until they are there; ends the process with whoever started it."""
+    while not path.exists():
+        if os.getppid() != parent:
+            sys.exit()
+        time.sleep(INSTRUCTION_SECONDS)
+    return json.loads(path.read_text())
+
+
 def main(path: str, port: str, parent: str) -> None:
-    given = json.loads(Path(path).read_text())
+    # While the database and the broker start: it takes longer than either.
+    for service in PHASE_SERVICES:
+        importlib.import_module(f"services.{service}.app")
+    given = _wait_for_instructions(Path(path), int(parent))
     with RotatingLog(Path(given["log"]["path"]), given["log"]["limit"]) as log, contextlib.redirect_stderr(log):
         asyncio.run(_run(given, int(port), int(parent)))
 

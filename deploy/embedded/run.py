@@ -5,23 +5,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import asyncpg
 from pydantic import SecretStr
 
-from deploy.embedded import broker, computation, postgres, prices, priority, state
+from deploy.embedded import broker, computation, groups, prices, priority, state
 from deploy.embedded.composition import Composition, composition, create_topics, settings_of
 from deploy.embedded.progress import progress
 from deploy.embedded.rotating_log import RotatingLog
+from deploy.embedded.servers import create_database, start_database, start_server
 from deploy.embedded.state import LOOPBACK
 from deploy.embedded.stopping import stop_on_signals, unless_stopped
 from deploy.embedded.supervisor import Supervisor
@@ -29,13 +30,12 @@ from services.coordinator.settings import CoordinatorSettings
 from services.ingest.settings import IngestSettings
 from shared.db.bootstrap import bootstrap
 from shared.db.migrate import upgrade
-from shared.db.roles import API, LOGINS, MIGRATOR, role_of
+from shared.db.roles import API, LOGINS, MIGRATOR, SERVICES, role_of
 from shared.errors import ConfigurationError
 from shared.settings import ServiceSettings
 
 LOG_LIMIT_MB = 50
-T = TypeVar("T")
-Server = TypeVar("Server", postgres.Postgres, broker.Broker, computation.Computation)
+OPENING_HEAD_START_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Embedded:
 async def run_embedded(
     options: Options, supervisor: Supervisor | None = None, say: Callable[[str], None] = lambda _: None
 ) -> AsyncIterator[Embedded]:
-    """Run everything until the block ends, then stop it in the order that loses nothing: services, broker, database.
+    """Run everything until the block ends, then stop it in the order that loses nothing: services, database, broker.
 
     say : is told what begins
 
@@ -90,28 +90,29 @@ async def run_embedded(
         stack.enter_context(state.lock_state(directory))
         listener = stack.enter_context(state.bind(options.port, options.bind))
         log = stack.enter_context(_log_of(directory))
+        early = computation.start_early(directory)
+        stack.callback(early.stop)
         await asyncio.to_thread(prices.check, settings_of("ingest", **values))
-        say("PostgreSQL")
-        database = await _start_server(
-            stack, supervisor, lambda port, give_up: postgres.serve(directory, port=port, give_up=give_up)
-        )
         say("the broker")
-        bus = await _start_server(stack, supervisor, lambda port, _: broker.serve(directory, port=port))
+        bus = await start_server(stack, supervisor, lambda port, _: broker.serve(directory, port=port))
+        values |= {"kafka": bus.bootstrap, "kafka_idempotence": False}
         passwords = state.passwords(directory)
         token = own_token or state.token(directory)
-        say("the schema")
-        await _create_database(database)
-        migrator = passwords.pop("migrator")
-        await bootstrap(database.url(), migrator)
-        await upgrade(database.url(role=MIGRATOR, password=migrator), passwords)
+        async with _opening_groups(settings_of("coordinator", **values), log):
+            say("PostgreSQL")
+            database = await start_database(stack, supervisor, directory)
+            say("the schema")
+            await create_database(database)
+            migrator = passwords.pop("migrator")
+            await bootstrap(database.url(), migrator)
+            await upgrade(database.url(role=MIGRATOR, password=migrator), passwords)
         urls = {service: database.url(role=role_of(service), password=passwords[service]) for service in LOGINS}
         say("the five services")
         # The terminal is for the one line that says ready, and for progress; what the services log goes to a file.
         with contextlib.redirect_stderr(log):
-            values |= {"kafka": bus.bootstrap, "kafka_idempotence": False, "token": SecretStr(token)}
-            values["api_database_url"] = urls.pop(API)
+            values |= {"token": SecretStr(token), "api_database_url": urls.pop(API)}
             services, computing = await _start_services(
-                stack, supervisor, listener, directory=directory, urls=urls, values=values
+                stack, supervisor, listener, early, directory=directory, urls=urls, values=values
             )
         stack.enter_context(
             state.announce_addresses(
@@ -136,20 +137,21 @@ async def _start_services(
     stack: contextlib.AsyncExitStack,
     supervisor: Supervisor,
     listener: socket.socket,
+    early: computation.Computation,
     *,
     directory: Path,
     urls: Mapping[str, str],
     values: Mapping[str, Any],
 ) -> tuple[Composition, computation.Computation]:
     """Start the coordinator here and the services that compute in a process of their own, both at once."""
-    starting = asyncio.create_task(
-        _start_server(
-            stack,
-            supervisor,
-            lambda port, give_up: computation.serve(directory, urls, values, _log_limit(), port=port, give_up=give_up),
-            pauses=computation.PAUSES_SECONDS,
-        )
-    )
+    limit = _log_limit()
+
+    def serve(port: int | None, give_up: threading.Event) -> computation.Computation:
+        # Started again it has its port already.
+        first = early if port is None else None
+        return computation.serve(directory, urls, values, limit, port=port, give_up=give_up, early=first)
+
+    starting = asyncio.create_task(start_server(stack, supervisor, serve, pauses=computation.PAUSES_SECONDS))
     try:
         services = await stack.enter_async_context(
             composition(urls, listener, values=values, services=("coordinator",))
@@ -159,6 +161,34 @@ async def _start_services(
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
         raise
+
+
+@contextlib.asynccontextmanager
+async def _opening_groups(settings: ServiceSettings, log: RotatingLog) -> AsyncIterator[None]:
+    """Make the topics and open the consumers' groups beside what the block does; both are done when it ends.
+
+    Opening waits for the broker: it is asked before the block begins, which may hold this thread.
+    """
+
+    async def work() -> None:
+        await create_topics(settings)
+        await groups.open_groups(settings, SERVICES)
+
+    # What the client library says of a busy machine is none of the terminal's.
+    handler = logging.StreamHandler(log)
+    loggers = [logging.getLogger(name) for name in ("aiokafka", groups.__name__)]
+    for logger in loggers:
+        logger.addHandler(handler)
+    opening = asyncio.create_task(work())
+    await asyncio.wait([opening], timeout=OPENING_HEAD_START_SECONDS)
+    try:
+        yield
+        await opening
+    finally:
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+        for logger in loggers:
+            logger.removeHandler(handler)
 
 
 def up(options: Options) -> None:
@@ -181,7 +211,7 @@ async def _serve(options: Options) -> None:
             print(f"sign in with a browser, once, within two minutes: {running.sign_in_link()}", flush=True)
             say(f"next: leadline import FILE.csv --name NAME --equity AMOUNT; the log is {running.log}; Ctrl-C stops")
             await until_stopped(running, asked_to_stop)
-        say("stopping the services, the broker, PostgreSQL …")
+        say("stopping the services, PostgreSQL, the broker …")
 
 
 async def until_stopped(running: Embedded, asked_to_stop: asyncio.Event) -> None:
@@ -244,37 +274,6 @@ def _values(options: Options) -> dict[str, Any]:
         values["data"] = options.data.resolve()
         values["providers"] = "file"
     return values
-
-
-async def _start_server(
-    stack: contextlib.AsyncExitStack,
-    supervisor: Supervisor,
-    serve: Callable[[int | None, threading.Event], Server],
-    *,
-    pauses: Sequence[float] | None = None,
-) -> Server:
-    """Start a server in a thread, have it watched, and stop it with `stack`. A thread cannot be cancelled: it is told, and what it
-    started is stopped all the same."""
-    give_up = threading.Event()
-    work = asyncio.ensure_future(asyncio.to_thread(serve, None, give_up))
-    try:
-        server = await asyncio.shield(work)
-    except asyncio.CancelledError:
-        give_up.set()
-        with contextlib.suppress(ConfigurationError):
-            stack.callback((await work).stop)
-        raise
-    stack.callback(supervisor.watch(server, serve, pauses).stop)
-    return server
-
-
-async def _create_database(database: postgres.Postgres) -> None:
-    connection = await asyncpg.connect(database.url(postgres.SUPERUSER))
-    try:
-        if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", postgres.DATABASE):
-            await connection.execute(f"CREATE DATABASE {postgres.DATABASE}")
-    finally:
-        await connection.close()
 
 
 @contextlib.contextmanager

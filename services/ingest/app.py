@@ -55,6 +55,7 @@ def create_app(settings: IngestSettings | None = None) -> FastAPI:
             Chain(providers, exchange_calendar),
             service.clock,
             bind=loop.bind,
+            wake=service.wake_relay,
             patience=chosen.patience,
             everybodys=chosen.everybodys,
         )

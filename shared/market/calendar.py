@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 
-import exchange_calendars
 import numpy as np
 from numpy.typing import NDArray
 
@@ -189,6 +188,9 @@ class Calendar:
 
 @lru_cache(maxsize=4)
 def _load(end: date) -> Calendar:
+    # A third of what a process imports, pandas with it: here it falls into the time in which a start waits for others.
+    import exchange_calendars
+
     raw = exchange_calendars.get_calendar(EXCHANGE, start=FIRST_SESSION.isoformat(), end=end.isoformat())
     opens, closes = ([at.to_pydatetime() for at in column] for column in (raw.opens, raw.closes))
     return Calendar([s.date() for s in raw.sessions], opens, closes)

@@ -21,11 +21,16 @@ class Subscribe(Protocol):
     def __call__(self, *topics: str, group: str) -> Any: ...
 
 
+def group_id(group: str, namespace: str = "") -> str:
+    """The name that the broker knows a consumer group by."""
+    return f"{namespace}leadline-{group}"
+
+
 def subscribe(broker: KafkaBroker, *topics: str, group: str, namespace: str = "") -> Any:
     """A decorator for a handler of these topics. A new group starts at the earliest message, so nothing is missed."""
     return broker.subscriber(
         *(f"{namespace}{topic}" for topic in topics),
-        group_id=f"{namespace}leadline-{group}",
+        group_id=group_id(group, namespace),
         auto_offset_reset="earliest",
         max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
         session_timeout_ms=SESSION_TIMEOUT_MS,

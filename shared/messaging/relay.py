@@ -31,8 +31,10 @@ from shared.telemetry import OUTBOX_AGE, OUTBOX_FAILED, RELAYED, logger
 log = logger(__name__)
 
 BATCH = 200
-# Fallback only: a service wakes its own relay right after a commit.
-POLL_SECONDS = 0.25
+# Fallback only: a service wakes its own relay right after a commit, and each look is three messages to the database, of five services.
+POLL_SECONDS = 1.0
+# The topics that rest are looked at by their own times.
+RESTING_POLL_SECONDS = 0.25
 # Rows are locked while they are sent, so sending must give up well before anybody minds.
 SEND_TIMEOUT_SECONDS = 9.0
 BACKOFF_SECONDS = (0.5, 1.0, 2.0, 5.0)
@@ -119,7 +121,7 @@ class Relay:
     async def _retry_resting(self) -> None:
         """Send to the topics that rest when their time comes. Until cancelled; like the relay itself, no error ends it."""
         while True:
-            await asyncio.sleep(min(POLL_SECONDS, *BACKOFF_SECONDS))
+            await asyncio.sleep(min(RESTING_POLL_SECONDS, *BACKOFF_SECONDS))
             for topic in [name for name, resting in self._resting.items() if resting.until <= time.monotonic()]:
                 try:
                     sent = await self._send_batch(only=topic)

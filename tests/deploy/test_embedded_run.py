@@ -107,10 +107,10 @@ def test_up_says_ready_once_serves_and_stops_cleanly(running: tuple[subprocess.P
     assert (process.returncode, out) == (0, "")
     # What began, what can be done next, and that it ends; a line each, and nothing else.
     told = [line.partition(" s  ")[2] for line in err.splitlines()]
-    begun = ["PostgreSQL", "the broker", "the schema", "the five services"]
+    begun = ["the broker", "PostgreSQL", "the schema", "the five services"]
     assert told[:4] == [f"starting {part} …" for part in begun]
     assert told[4].startswith("next: leadline import FILE.csv")
-    assert told[5:] == ["stopping the services, the broker, PostgreSQL …"]
+    assert told[5:] == ["stopping the services, PostgreSQL, the broker …"]
     assert servers_of(state) == []
 
 

@@ -59,17 +59,20 @@ class IngestWorker:
         clock: Clock,
         *,
         bind: Callable[[], None] = lambda: None,
+        wake: Callable[[], None] = lambda: None,
         patience: float = PATIENCE,
         everybodys: Sequence[str] = (),
     ) -> None:
         """
         bind     : called on the event loop before the chain is asked in a thread, for quotas that live in the database
+        wake     : called after each commit that may have announced something: a batch has several, and nobody waits for its end
         patience : seconds a unit waits for what may still come
         everybodys : as `planning.uncovered_symbols` has it
         """
         self._everybodys = tuple(everybodys)
         self._patience = Patience(patience, chain.name)
         self._engine = engine
+        self._wake = wake
         self._chain = chain
         self._clock = clock
         self._fetcher = Fetcher(engine, chain, clock, bind)
@@ -208,7 +211,7 @@ class IngestWorker:
             await assert_calendar_current(conn)
             await claim.assert_owned(conn, {known.ask.symbol_id for known in absent})
             await write_rows(conn, [known.ask for known in absent], rows, self._clock, now=now)
-            return await complete_ready(
+            raised = await complete_ready(
                 conn,
                 batch.portfolios,
                 batch.sessions,
@@ -216,6 +219,8 @@ class IngestWorker:
                 self._patience,
                 changed_symbols={known.ask.symbol for known in absent},
             )
+        self._wake()
+        return raised
 
     async def _fetch_and_write(
         self,
@@ -254,6 +259,7 @@ class IngestWorker:
                 changed_symbols={ask.symbol for ask in asks},
             )
             failpoint("phase.before_commit")
+        self._wake()
         log.info(
             "prices_written",
             symbols=len(rows.checked),
@@ -282,4 +288,5 @@ class IngestWorker:
                 await ledger.defer_each(conn, Phase.INGEST, found)
                 failpoint("deferral.before_commit")
             failpoint("phase.before_commit")
+        self._wake()
         return raised
