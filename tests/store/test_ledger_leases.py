@@ -219,3 +219,43 @@ async def test_only_one_of_many_gets_it(coordinator: AsyncEngine, snapshots: Asy
     async with snapshots.connect() as conn:
         words = await conn.scalars(text("SELECT wanted FROM ledger.schedule WHERE phase = 'snapshots'"))
         assert set(words) == {7}
+
+
+async def _waits_for_the_disk(db: AsyncConnection) -> bool:
+    return bool(await db.scalar(text("SHOW synchronous_commit")) == "on")
+
+
+async def test_leases_alone_do_not_wait_for_the_disk(db: AsyncConnection, a: UUID) -> None:
+    """A release that lets go unconditionally does: the rest of the work may be announced in its transaction."""
+    await add(db, [a], SESSIONS[:1])
+    await act_as(db, "snapshots")
+    hurry = text("SET LOCAL synchronous_commit = on")  # The tests' server has it off.
+    await db.execute(hurry)
+    held = await ledger.acquire(db, PHASE, [a], "one")
+    assert not await _waits_for_the_disk(db)
+
+    await db.execute(hurry)
+    assert await ledger.release(db, PHASE, held, "two", unconditionally=True) == []
+    assert await ledger.release(db, PHASE, held, "one", unconditionally=True) == []
+    assert await _waits_for_the_disk(db)
+
+    held = await ledger.acquire(db, PHASE, [a], "one")
+    await db.execute(hurry)
+    assert await ledger.release(db, PHASE, held, "one") == []
+    assert not await _waits_for_the_disk(db)
+
+
+async def test_a_completion_waits_for_the_disk(database: Database, a: UUID, coordinator: AsyncEngine) -> None:
+    """What a lease's transaction chose ends with it, on the same connection."""
+    engine = create_engine(database.url("snapshots"), application="test", pool_size=1)
+    try:
+        async with coordinator.begin() as db:
+            await add(db, [a], SESSIONS[:1])
+        async with engine.connect() as db:
+            await db.execute(text("SET synchronous_commit = on"))
+            await db.commit()
+            assert await ledger.acquire(db, PHASE, [a], "one")
+            await db.commit()
+            assert await _waits_for_the_disk(db)
+    finally:
+        await engine.dispose()
