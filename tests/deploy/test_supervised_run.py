@@ -143,7 +143,7 @@ def test_what_is_killed_while_a_portfolio_is_computed_is_started_again(state: Pa
 def test_a_stop_takes_no_more_than_ten_seconds_whatever_does_not_answer(state: Path, server: str) -> None:
     """Stopped rather than killed: a dead server would be started again, and this one takes connections and says nothing."""
     process, url = up(state)
-    import_sample(url, "under way")
+    import_sample(url, f"under way as {server} is silent")
     silent = psutil.Process(pid_of(state, server))
     frozen = [silent, *silent.children(recursive=True)]
     for one in frozen:
@@ -167,7 +167,7 @@ def test_a_stop_takes_no_more_than_ten_seconds_whatever_does_not_answer(state: P
 
 def test_a_stop_right_after_the_broker_died_takes_no_more_than_ten_seconds(state: Path) -> None:
     process, url = up(state)
-    import_sample(url, "under way")
+    import_sample(url, "under way as the broker dies")
     os.kill(pid_of(state, "broker"), signal.SIGKILL)
     asked = time.monotonic()
     process.terminate()
