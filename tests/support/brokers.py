@@ -150,8 +150,16 @@ def _docker(state: Path) -> TestBroker:
         if container is not None:
             container.stop()
         raise ConfigurationError(f"Docker could not run {DOCKER_IMAGE}: {error}") from error
-    address = f"{host}:{port}"
-    return TestBroker(address, "docker", f"Apache Kafka in Docker ({DOCKER_IMAGE}) at {address}", container.stop)
+    address, running = f"{host}:{port}", container
+
+    def restart() -> None:
+        # The container stays, and with it its port and what the broker had written.
+        running.get_wrapped_container().kill()
+        running.get_wrapped_container().start()
+        _wait_until_it_answers(host, port)
+
+    described = f"Apache Kafka in Docker ({DOCKER_IMAGE}) at {address}"
+    return TestBroker(address, "docker", described, running.stop, restart)
 
 
 def _docker_host() -> str:
