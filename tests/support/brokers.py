@@ -193,7 +193,7 @@ def _docker_variables(address: str) -> dict[str, str]:
     }
 
 
-def _wait_until_it_answers(host: str, port: int, within: float = 90.0) -> None:
+def _wait_until_it_answers(host: str, port: int, within: float = 240.0) -> None:
     """Until it says which versions of its protocol it speaks: the port itself is Docker's, and open at once. Raises `TimeoutError`."""
     asked = struct.pack(">hhih", 18, 0, 7, -1)
     until = time.monotonic() + within
