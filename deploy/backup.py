@@ -2,7 +2,7 @@
 
 Kafka holds nothing that the database does not, so the database is the whole of it. The dump and what is counted are one snapshot: services
 may run meanwhile. Restored is only into an empty database, in one transaction, and it counts as restored once every table has the
-same rows, by number and by digest, and every phase as many units expected and completed.
+same rows, by number and by digest, every phase as many units expected and completed, and no sequence is behind.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import json
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,10 +91,10 @@ class Manifest:
 
     def differences(self, other: Manifest) -> list[str]:
         """What another database has otherwise, a line each; the moment it was looked at does not count."""
-        pairs: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
-            ("table", dict(self.tables), dict(other.tables)),
-            ("sequence", dict(self.sequences), dict(other.sequences)),
-            ("phase", dict(self.phases), dict(other.phases)),
+        pairs: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
+            ("table", self.tables, other.tables),
+            ("sequence", self.sequences, self._sequences_behind(other)),
+            ("phase", self.phases, other.phases),
             ("schema", {"revision": self.schema}, {"revision": other.schema}),
         ]
         return [
@@ -103,6 +103,13 @@ class Manifest:
             for name in sorted(ours.keys() | theirs.keys())
             if ours.get(name) != theirs.get(name)
         ]
+
+    def _sequences_behind(self, other: Manifest) -> dict[str, int | None]:
+        """The other's sequences, those that are as far as ours or further as ours. A sequence is in no snapshot, and is read before
+        the dump is made: who draws meanwhile leaves the dump's ahead."""
+        ours, found = self.sequences, other.sequences
+        level = {name for name, value in found.items() if name in ours and (value or 0) >= (ours[name] or 0)}
+        return {name: ours[name] if name in level else value for name, value in found.items()}
 
     def summary(self) -> str:
         rows = sum(table.rows for table in self.tables.values())
@@ -175,9 +182,9 @@ async def backup(url: str, target: Path) -> Manifest:
                 await conn.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = {NO_LIMIT}"))
                 role = [AS_OWNER] if await ownership.become_owner(conn) else []
                 snapshot = await conn.scalar(text("SELECT pg_export_snapshot()"))
+                found = await describe(conn)
                 options = ["--format=custom", f"--snapshot={snapshot}", f"--file={draft / DUMP}", *role]
                 await asyncio.to_thread(run, "pg_dump", url, options)
-                found = await describe(conn)
         (draft / MANIFEST).write_text(found.dump(), encoding="utf-8")
         draft.rename(target)
     finally:
@@ -245,9 +252,8 @@ async def _assert_empty(conn: AsyncConnection) -> None:
         {"schemas": list(OWNERS)},
     )
     if there := [str(name) for (name,) in found.all()]:
-        raise ConfigurationError(
-            f"the database is not empty: it has the schemas {', '.join(there)}. Restore into a new one: CREATE DATABASE leadline"
-        )
+        said = f"the database is not empty: it has the schemas {', '.join(there)}"
+        raise ConfigurationError(f"{said}. Restore into a new one: CREATE DATABASE leadline")
 
 
 @contextlib.asynccontextmanager

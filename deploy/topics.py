@@ -11,7 +11,8 @@ from shared.messaging.broker import add_partitions, ensure_topics
 from shared.settings import ServiceSettings
 
 
-async def _ensure(settings: ServiceSettings) -> str:
+async def ensure(settings: ServiceSettings) -> str:
+    """Do both; returns what was done, in words."""
     created = await ensure_topics(settings)
     raised = await add_partitions(settings)
     said = [f"created {', '.join(created)}"] if created else []
@@ -20,7 +21,7 @@ async def _ensure(settings: ServiceSettings) -> str:
 
 
 def main() -> None:
-    print(asyncio.run(_ensure(ServiceSettings())))
+    print(asyncio.run(ensure(ServiceSettings())))
 
 
 if __name__ == "__main__":

@@ -124,10 +124,13 @@ def work(steps: Steps) -> None:
 IN_DOCKER = {"LEADLINE_TEST_BROKER": "docker", "TESTCONTAINERS_RYUK_DISABLED": "true"}
 
 
+DELIVERY = ("tests/deploy/test_brokers.py", "tests/flow/test_guard.py", "tests/flow/test_relay.py")
+
+
 def _tests() -> str:
-    """The tests of delivery. `--suite` runs all."""
+    """The tests of delivery, over a broker that is killed too. `--suite` runs all."""
     return engine.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "tests/flow/test_guard.py", "tests/flow/test_relay.py"],
+        [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", *DELIVERY],
         environment=IN_DOCKER,
     )
 

@@ -64,6 +64,47 @@ async def test_what_was_backed_up_is_restored_into_an_empty_database(
     await engine.dispose()
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_services_draw_numbers_while_the_dump_is_made(
+    database: Database, empty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Sequences are outside any snapshot: what is drawn meanwhile stands in the dump or does not, and neither makes it useless."""
+    await _fill(database)
+
+    def draw() -> None:
+        asyncio.run(_do(database.admin_url, "SELECT nextval('ledger.change')"))
+
+    def dump(program: str, url: str, options: list[str]) -> None:
+        if when == "before":
+            draw()
+        postgres_programs.run(program, url, options)
+        if when == "after":
+            draw()
+
+    with monkeypatch.context() as patched:
+        patched.setattr("deploy.backup.run", dump)
+        taken = await backup.backup(database.admin_url, tmp_path / "backup")
+    restored = await backup.restore(empty, tmp_path / "backup")
+    further = 1 if when == "before" else 0
+    assert restored.sequences["ledger.change"] == (taken.sequences["ledger.change"] or 0) + further
+
+
+async def test_a_sequence_that_is_behind_is_found(database: Database) -> None:
+    """It would give out numbers that rows have."""
+    await _fill(database)
+    before = await _describe(database)
+    await _do(database.admin_url, "SELECT setval('ledger.change', 100)")
+    ahead = await _describe(database)
+    assert before.differences(ahead) == []
+    assert ahead.differences(before) == [
+        f"sequence ledger.change: 100 in the backup, {before.sequences['ledger.change']} here"
+    ]
+    await _do(database.admin_url, "CREATE SEQUENCE ledger.unknown")
+    assert ahead.differences(await _describe(database)) == []
+    await _do(database.admin_url, "SELECT setval('ledger.unknown', 7)")
+    assert ahead.differences(await _describe(database)) == ["sequence ledger.unknown: None in the backup, 7 here"]
+
+
 async def test_a_server_without_our_roles_gets_them_and_the_services_sign_in_after_migrate(
     database: Database, tmp_path: Path, scratch_directory: Path
 ) -> None:

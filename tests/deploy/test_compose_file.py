@@ -14,7 +14,7 @@ import pytest
 import yaml
 from sqlalchemy.engine import make_url
 
-from deploy import acls, cli, env_file, image_digests
+from deploy import acls, cli, env_file, image_digests, settings_reference
 from deploy.embedded import run
 from shared.db.roles import API, SERVICES, role_of
 from tests.support import compose
@@ -265,6 +265,8 @@ def test_what_others_wait_for_has_a_health_check() -> None:
     services = compose.load()
     for service in (*SERVICES, "postgres", "kafka"):
         assert services[service]["healthcheck"]["test"], service
+    # Five interpreters that start at once on two busy cores have taken more than a minute and a half until they were ready.
+    assert {services[service]["healthcheck"]["start_period"] for service in (*SERVICES, "kafka")} == {"120s"}
 
 
 def test_only_the_coordinator_is_published_and_only_on_this_machine() -> None:
@@ -316,6 +318,10 @@ def test_no_name_stands_twice() -> None:
         ("LEADLINE_MAX_LOT_SESSIONS", ["coordinator"]),
         ("LEADLINE_MAX_REQUESTS", ["coordinator"]),
         ("LEADLINE_MAX_STREAMS", ["coordinator"]),
+        ("LEADLINE_WEBHOOK_PRIVATE", ["coordinator"]),
+        ("LEADLINE_DATA_BAD_ROWS", ["ingest"]),
+        ("LEADLINE_SECTOR_FUNDS", ["ingest"]),
+        ("LEADLINE_PREVIEW_SYMBOLS", ["ingest"]),
         ("LEADLINE_API_POOL_SIZE", ["coordinator"]),
         ("LEADLINE_RECONCILE_SECONDS", ["coordinator"]),
         ("LEADLINE_KEEP_OUTBOX_DAYS", list(SERVICES)),
@@ -335,6 +341,24 @@ def test_what_the_readme_lets_one_set_reaches_those_who_read_it(name: str, servi
     assert sorted(reached) == sorted(services)
     # Left unset without a value: the default stays in one place.
     assert {loaded[service]["environment"][name] for service in reached} == {None}
+
+
+# What .env cannot set, since the file decides it (brokers, passwords, who calls), since it is for tests, or since nobody has to.
+DECIDED = {"without_token", "read_only", "drain_seconds", "exit_when_stuck", "log_json", "kafka_idempotence"}
+DECIDED |= {"database_password", "api_database_password", "kafka_partitions", "kafka_replication"}
+DECIDED |= {"stream_seconds", "retry_poll_seconds", "provider_loopback"}
+OF_OTHER_BROKERS = ("kafka_ssl_", "kafka_oauth_")
+# Each has a test of its own.
+ELSEWHERE = ("oidc_",)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_what_can_be_set_is_passed_on(service: str) -> None:
+    """A setting that .env names and no service is told would be ignored without a word."""
+    told = set(compose.load()[service]["environment"])
+    fields = set(settings_reference.classes()[service].model_fields) - DECIDED
+    fields -= {name for name in fields if name.startswith((*OF_OTHER_BROKERS, *ELSEWHERE)) or name.endswith("_url")}
+    assert {f"LEADLINE_{name.upper()}" for name in fields} - told == set()
 
 
 def test_scenarios_of_ones_own_can_be_mounted() -> None:

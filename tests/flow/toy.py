@@ -151,21 +151,29 @@ class Wire:
         return f"{self.settings.kafka_namespace}{topics.DATE_DUE}"
 
     async def send(
-        self, body: bytes | None, headers: Sequence[tuple[str, bytes | None]], key: bytes | None = None
+        self,
+        body: bytes | None,
+        headers: Sequence[tuple[str, bytes | None]],
+        key: bytes | None = None,
+        partition: int = 0,
     ) -> int:
         """Send as is; returns the offset."""
-        sent = await self.producer.send_and_wait(self.topic, body, key=key, headers=headers, partition=0)
+        sent = await self.producer.send_and_wait(self.topic, body, key=key, headers=headers, partition=partition)
         return int(sent.offset)
 
     async def announce(
-        self, *portfolios: UUID, sessions: int | Sequence[date] = 2, headers: Mapping[str, bytes | None] = {}
+        self,
+        *portfolios: UUID,
+        sessions: int | Sequence[date] = 2,
+        headers: Mapping[str, bytes | None] = {},
+        partition: int = 0,
     ) -> int:
         """A good DateDue of these portfolios."""
         days = SESSIONS[:sessions] if isinstance(sessions, int) else sessions
         listed = ", ".join(f'"{portfolio}"' for portfolio in portfolios)
         body = f'{{"work": {{"portfolios": [{listed}], "from": "{days[0]}", "to": "{days[-1]}"}}}}'
         merged = {"ce_type": b"leadline.DateDue.v1", "ce_id": str(uuid4()).encode(), **headers}
-        return await self.send(body.encode(), list(merged.items()))
+        return await self.send(body.encode(), list(merged.items()), partition=partition)
 
     async def position(self) -> tuple[int, int]:
         """Committed offset of the group, and end of the topic."""

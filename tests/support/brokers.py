@@ -150,8 +150,16 @@ def _docker(state: Path) -> TestBroker:
         if container is not None:
             container.stop()
         raise ConfigurationError(f"Docker could not run {DOCKER_IMAGE}: {error}") from error
-    address = f"{host}:{port}"
-    return TestBroker(address, "docker", f"Apache Kafka in Docker ({DOCKER_IMAGE}) at {address}", container.stop)
+    address, running = f"{host}:{port}", container
+
+    def restart() -> None:
+        # The container stays, and with it its port and what the broker had written.
+        running.get_wrapped_container().kill()
+        running.get_wrapped_container().start()
+        _wait_until_it_answers(host, port)
+
+    described = f"Apache Kafka in Docker ({DOCKER_IMAGE}) at {address}"
+    return TestBroker(address, "docker", described, running.stop, restart)
 
 
 def _docker_host() -> str:
@@ -185,7 +193,7 @@ def _docker_variables(address: str) -> dict[str, str]:
     }
 
 
-def _wait_until_it_answers(host: str, port: int, within: float = 90.0) -> None:
+def _wait_until_it_answers(host: str, port: int, within: float = 240.0) -> None:
     """Until it says which versions of its protocol it speaks: the port itself is Docker's, and open at once. Raises `TimeoutError`."""
     asked = struct.pack(">hhih", 18, 0, 7, -1)
     until = time.monotonic() + within

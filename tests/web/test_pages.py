@@ -48,6 +48,23 @@ async def test_every_page_has_its_title_and_heading_is_quiet_and_read_by_everybo
             assert await serious(page, DEFAULT_OPTIONS) == [], expected.name
 
 
+async def test_a_run_tells_what_happened_in_it_and_is_read_by_everybody(served: Served, chromium: Browser) -> None:
+    run = (await served.api("/admin/runs", source="onboarding"))["items"][0]
+    told = (await served.api(f"/admin/runs/{run['id']}/events"))["events"]
+    for viewport, scheme in ((WIDE, "light"), (PHONE, "dark")):
+        async with watching(chromium, served.url, viewport=viewport, color_scheme=scheme) as watched:
+            page = await watched.go("/ops")
+            await page.locator(f"a[href='/ops/runs/{run['id']}']").click()
+            await page.wait_for_url("**/ops/runs/*")
+            rows = page.locator("#events tbody tr")
+            assert await rows.count() == len(told) > 2
+            assert "asked for" in await rows.first.inner_text()
+            await watched.settle()
+            assert await serious(page, DEFAULT_OPTIONS) == []
+            assert await page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+            assert watched.errors == []
+
+
 async def test_settings_speak_of_tokens_and_docs_link_the_description(served: Served, browser: Watched) -> None:
     page = await browser.go("/settings")
     assert "Token" in await page.locator("main").inner_text()

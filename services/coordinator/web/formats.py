@@ -59,6 +59,14 @@ def instant(value: str | datetime | None) -> str:
     return str(format_datetime(of.astimezone(UTC), "d MMM yyyy, HH:mm", locale=locale())) + " UTC"
 
 
+def second(value: str | datetime | None) -> str:
+    """To the second, where several things happen within a minute."""
+    if value is None:
+        return UNKNOWN
+    of = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return str(format_datetime(of.astimezone(UTC), "d MMM yyyy, HH:mm:ss", locale=locale())) + " UTC"
+
+
 def clock(value: str | datetime | None) -> str:
     if value is None:
         return UNKNOWN

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import date
+import html
+import re
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from services.coordinator.web.routes import operations
 from shared import ledger
 from shared.work import Phase
 from tests.store.coordinator.conftest import PREFIX, Api
@@ -74,6 +77,36 @@ async def test_failures_are_kept_for_thirty_days(api: Api) -> None:
 async def test_a_run_that_is_not_there(api: Api) -> None:
     answer = await api.client.get(f"{PREFIX}/admin/runs/{uuid4()}/events")
     assert answer.status_code == 404
+
+
+async def test_the_page_of_a_run_shows_its_events(api: Api) -> None:
+    created = await api.create()
+    await api.complete(created["id"], phase="ingest")
+    await fail(api, created["id"], Phase.SNAPSHOTS, "ValueError: <b>boom</b>\nand more of it")
+    told = (await events(api, created["run_id"]))["events"]
+    page = (await api.client.get(f"/ops/runs/{created['run_id']}")).text
+    table = page.partition('<table id="events">')[2].partition("</table>")[0]
+    rows = [re.findall(r"<t[hd].*?</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL)[1:]]
+    shown = [[html.unescape(re.sub(r"<[^>]+>", "", cell)) for cell in row] for row in rows]
+    words = {"requested": "asked for", "completed": "completed", "failed": "failed", "waiting": "waiting"}
+    phases = {"ingest": "Prices", "factors": "Factors", "snapshots": "Values", "risk": "Risk", None: "–"}
+    assert [(row[1], row[2], row[5], row[6]) for row in shown] == [
+        (words[event["event"]], phases[event["phase"]], str(event["units"]), event["message"] or "") for event in told
+    ]
+    assert {row[4] for row in shown} == {"2020-12-21 – 2020-12-30", "2020-12-21 – 2020-12-22"}
+    [name] = [row.name for row in await api.rows("SELECT name FROM coordinator.portfolios")]
+    assert {row[3] for row in shown if row[1] == "failed"} == {name}
+    assert shown[0][0].startswith(datetime.fromisoformat(told[0]["at"]).strftime("%-d %b %Y, %H:%M:%S"))
+    assert {row[0] for row in shown if row[1] == "waiting"} == {"now"}
+
+
+async def test_of_many_events_the_page_says_that_it_shows_the_newest(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    created = await api.create()
+    monkeypatch.setattr(operations, "EVENTS", 2)
+    total = (await events(api, created["run_id"]))["events_total"]
+    page = (await api.client.get(f"/ops/runs/{created['run_id']}")).text
+    assert f"The newest 2 of {total}." in page
+    assert (await api.client.get(f"/ops/runs/{uuid4()}")).status_code == 404
 
 
 @pytest.mark.parametrize("what", ["calculate", "rerun"])

@@ -23,6 +23,7 @@ from services.coordinator.reference.closures import store as closure_store
 from services.coordinator.results import grid as completeness
 from services.coordinator.results import providers, quarantine
 from services.coordinator.results.values import document
+from services.coordinator.runs import events
 from services.coordinator.runs import store as runs
 from services.coordinator.web.rendering import HEADERS, live_part, page, text_of
 from services.coordinator.web.routes.common import Day, apply_change, back, changes, runs_up_to_date
@@ -38,7 +39,7 @@ from shared.messaging import outbox as outbox_
 from shared.work import Phase
 
 router = made(runs_up_to_date)
-RUNS, LETTERS, HELD, SESSIONS = 20, 50, 50, 5
+RUNS, LETTERS, HELD, SESSIONS, EVENTS = 20, 50, 50, 5, 200
 Text = Annotated[str, Form(max_length=500)]
 
 
@@ -156,10 +157,18 @@ async def run(request: Request, run_id: UUID, context: Ctx) -> Response:
     async with snapshot(context.engine) as conn:
         found = await runs.read(conn, run_id)
         listed = await completeness.names(conn)
+        happened, total = await events.read(conn, run_id, EVENTS)
     if found is None:
         raise NotFound(_("There is no run {id}.").format(id=run_id))
     shown = serializers.run(found)
-    return page(request, "run.html", run=shown, line=views.runs([shown], listed)[0])
+    return page(
+        request,
+        "run.html",
+        run=shown,
+        line=views.runs([shown], listed)[0],
+        events=views.run_events(happened, listed),
+        total=total,
+    )
 
 
 @router.get("/ops/dead-letters/{letter_id}")

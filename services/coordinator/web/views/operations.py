@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
+from uuid import UUID
 
 from services.coordinator.web import formats
 from services.coordinator.web.texts import gettext as _
@@ -108,6 +110,45 @@ def runs(found: Sequence[Document], names: Mapping[str, str]) -> list[dict[str, 
         }
         for run in found
     ]
+
+
+def run_events(found: Sequence[Document], names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """What happened in a run, in that order, what it waits for last: words and the colour of a badge for each.
+
+    names : portfolios that there are, by id; one that was deleted since is its id
+    """
+    said = {
+        "requested": (_("asked for"), "healing"),
+        "completed": (_("completed"), "complete"),
+        "failed": (_("failed"), "blocked"),
+        "blocked": (_("failed for good"), "blocked"),
+        "running": (_("being computed"), "healing"),
+        "waiting": (_("waiting"), "healing"),
+    }
+    return [
+        {
+            "at": formats.second(event["at"]) if event["at"] else _("now"),
+            "words": said[event["event"]][0],
+            "badge": said[event["event"]][1],
+            "phase": label(event["phase"]) if event["phase"] else formats.UNKNOWN,
+            "portfolio": _portfolio(event["portfolio_id"], names),
+            "sessions": _sessions(event["from"], event["to"]),
+            "units": formats.whole(event["units"]),
+            "message": event["message"] or "",
+        }
+        for event in found
+    ]
+
+
+def _portfolio(identity: UUID | None, names: Mapping[str, str]) -> str:
+    """Events that concern several, or none, name nobody."""
+    return formats.UNKNOWN if identity is None else names.get(str(identity), str(identity))
+
+
+def _sessions(first: date | None, last: date | None) -> str:
+    if first is None or last is None:
+        return formats.UNKNOWN
+    return f"{first}" if first == last else f"{first} – {last}"
 
 
 def _scope(scope: Document, names: Mapping[str, str]) -> str:
