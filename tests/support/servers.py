@@ -5,17 +5,46 @@ A plugin that tests/conftest.py loads where tests run: the process that only han
 
 from __future__ import annotations
 
+import functools
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from deploy.embedded import broker as embedded_broker
+from deploy.embedded import postgres as embedded_postgres
+from deploy.kafka import kafka as apache
 from shared.db.engine import create_engine
-from tests.support import audit, brokers, databases, report, scratch
+from tests.support import audit, brokers, databases, groups, report, scratch
 from tests.support.brokers import TestBroker
 from tests.support.databases import Database, Server
+
+# Name of the test that runs, if it was given the marker of those that start no server.
+_starts_none: list[str] = []
+
+
+def pytest_configure() -> None:
+    for module in (embedded_postgres, embedded_broker, apache):
+        module.serve = _unless_it_is_to_start_none(module.serve)  # type: ignore[attr-defined]
+
+
+def _unless_it_is_to_start_none(serve: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(serve)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        assert not _starts_none, (
+            f"{_starts_none[0]} starts a server, and `make unit` runs what starts none: ask for `scratch_directory`"
+        )
+        return serve(*args, **kwargs)
+
+    return guarded
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    _starts_none[:] = [item.nodeid] if item.get_closest_marker(groups.UNIT) else []
 
 
 @pytest.fixture(scope="session")
