@@ -1,34 +1,30 @@
-"""The servers all tests share. Nothing starts until a test asks for it, so unit suites stay fast."""
+"""How a run of the suite is begun, shared out and told of. The servers that tests ask for are in tests/support/servers.py."""
 
 from __future__ import annotations
 
-import shutil
+import gc
 import signal
 import threading
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import Generator
 from types import FrameType
 from typing import Any
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from shared.db.engine import create_engine
 from shared.errors import ConfigurationError
-from tests.support import audit, brokers, databases, groups, report, scratch
-from tests.support.brokers import TestBroker
-from tests.support.databases import Database, Server
-
-_choice = pytest.StashKey[brokers.Choice]()
+from tests.support import brokers, groups, report
 
 
 def pytest_configure(config: pytest.Config) -> None:
     _keep_asyncio_from_the_interrupt()
     try:
-        config.stash[_choice] = brokers.choose()
+        config.stash[brokers.chosen] = brokers.choose()
     except ConfigurationError as error:
         raise pytest.UsageError(str(error)) from error
     config.stash[report.used] = {}
+    # Not in the process that only hands tests out to others. Without xdist, or with `-n 0`, there is none.
+    if config.getoption("dist", "no") == "no" or config.option.collectonly:
+        config.pluginmanager.import_plugin("tests.support.servers")
 
 
 def _keep_asyncio_from_the_interrupt() -> None:
@@ -45,6 +41,18 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
     signal.default_int_handler(number, frame)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is collected lives as long as the process: garbage is not looked for meanwhile, nor afterwards among the million objects of
+    libraries, modules and tests, which each full search would go through again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Before markers are chosen by (`-m unit`), and before the modules are dealt out."""
@@ -55,7 +63,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    return [f"broker to use: {config.stash[_choice]}"]
+    return [f"broker to use: {config.stash[brokers.chosen]}"]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -71,84 +79,3 @@ def pytest_testnodedown(node: Any) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     for line in report.skipped_lines(terminalreporter.stats.get("skipped", [])) + report.closing_lines(config):
         terminalreporter.write_line(line)
-
-
-@pytest.fixture(scope="session")
-def scratch_directory() -> Iterator[Path]:
-    scratch.sweep()
-    directory = scratch.create()
-    yield directory
-    shutil.rmtree(directory, ignore_errors=True)
-
-
-@pytest.fixture(scope="session")
-def server(scratch_directory: Path, pytestconfig: pytest.Config) -> Iterator[Server]:
-    """PostgreSQL with a migrated template."""
-    running = databases.start(scratch_directory)
-    report.note(pytestconfig, "database", running.described)
-    try:
-        databases.make_template(running)
-        yield running
-    finally:
-        running.stop()
-
-
-@pytest.fixture
-async def database(server: Server, request: pytest.FixtureRequest) -> AsyncIterator[Database]:
-    """A migrated database of the test's own: for services in other processes and for transactions that must commit.
-
-    What a test leaves in it is audited.
-    """
-    created = await databases.create(server)
-    yield created
-    try:
-        await audit.check(created, request.node)
-    finally:
-        await databases.drop(created)
-
-
-@pytest.fixture(scope="session")
-async def shared_engine(server: Server) -> AsyncIterator[AsyncEngine]:
-    """Administrator's engine on the one database of all rolled-back tests."""
-    created = await databases.create(server)
-    engine = create_engine(created.admin_url, application="leadline-tests", pool_size=4)
-    yield engine
-    await engine.dispose()
-    await databases.drop(created)
-
-
-@pytest.fixture
-async def db(shared_engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A connection in a transaction that is rolled back. Administrator; `databases.act_as` takes a service's rights."""
-    async with shared_engine.connect() as conn:
-        transaction = await conn.begin()
-        yield conn
-        await transaction.rollback()
-
-
-@pytest.fixture(scope="session")
-def broker(scratch_directory: Path, pytestconfig: pytest.Config) -> Iterator[TestBroker]:
-    """The Kafka-protocol broker of this session."""
-    choice = pytestconfig.stash[_choice]
-    running = brokers.start(choice, scratch_directory)
-    report.note(pytestconfig, "broker", running.described)
-    if choice.notes:
-        report.note(pytestconfig, "broker, why", "; ".join(choice.notes))
-    yield running
-    running.stop()
-
-
-@pytest.fixture(scope="session")
-def kafka(broker: TestBroker) -> str:
-    """Bootstrap address of the broker."""
-    return broker.bootstrap
-
-
-@pytest.fixture(scope="session")
-def apache_kafka(broker: TestBroker) -> TestBroker:
-    """Apache Kafka itself; a test of what the embedded broker does not do is skipped on it."""
-    if broker.kind == "embedded":
-        pytest.skip(
-            "the embedded broker has no idempotent producer and forgets everything on restart: needs Apache Kafka"
-        )
-    return broker

@@ -25,7 +25,7 @@ LINTER = """
 import sys
 from importlinter.cli import lint_imports
 for _ in sys.stdin:
-    lint_imports(no_cache=True)
+    lint_imports(cache_dir="read")
     print("done", flush=True)
 """
 
@@ -44,7 +44,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def linter(copy: Path) -> Iterator[subprocess.Popen[str]]:
-    """One process looks at the copy again and again: to start it costs more than to look."""
+    """One process looks at the copy again and again, and reads only what was written since: to start it, and to read all, costs more than
+    to look."""
     with subprocess.Popen(
         [sys.executable, "-c", LINTER],
         cwd=copy,

@@ -15,8 +15,9 @@ from shared.market.reasons import ABSENCES, ReasonCode
 
 ROOT = Path(__file__).resolve().parents[2]
 CODES = {code.value for code in ReasonCode}
-# What names no code anywhere need not be parsed.
-_ANY_CODE = re.compile("|".join(map(re.escape, sorted(CODES))))
+# What names no code between quotes need not be parsed, nor what gives no reason.
+_ANY_CODE = re.compile(rf"""["'](?:{"|".join(map(re.escape, sorted(CODES)))})["']""")
+_ANY_REASON = re.compile(r"""\breason\s*=|["']reason["']""")
 # Words of everyday that are codes too: found everywhere as what they mean.
 COMMON = {ReasonCode.BLOCKED.value}
 
@@ -111,7 +112,7 @@ def unknown_in_sql(name: str, source: str) -> list[str]:
 def named_unknown(name: str, source: str) -> list[str]:
     """String literals given as a reason, by keyword or under the key of a document, that the registry lacks."""
     given: list[ast.expr] = []
-    if "reason" not in source:
+    if not _ANY_REASON.search(source):
         return []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):

@@ -68,12 +68,12 @@ def test_no_password_and_no_token_has_a_default() -> None:
     """Whoever forgets `make env` is told to run it; nothing starts with a secret that everybody knows."""
     used = {
         found
-        for text in _strings(yaml.safe_load(compose.FILE.read_text())["services"])
+        for text in _strings(compose.document()["services"])
         for found in re.findall(r"\$\{(\w+):\?run \"make env\" first\}", text)
     }
     assert used == set(env_file.NAMES)
     secret = re.compile(r"\$\{(\w*(?:PASSWORD|TOKEN))(?::-|\})")
-    assert [text for text in _strings(yaml.safe_load(compose.FILE.read_text())) if secret.search(text)] == []
+    assert [text for text in _strings(compose.document()) if secret.search(text)] == []
     with pytest.raises(LookupError, match=r'LEADLINE_TOKEN: run "make env" first'):
         compose.interpolate(compose.load()["coordinator"]["environment"]["LEADLINE_TOKEN"], {})
     assert not any("LEADLINE_WITHOUT_TOKEN" in (s.get("environment") or {}) for s in compose.load().values())
@@ -106,7 +106,7 @@ def test_servers_of_others_are_confined_as_far_as_they_let_themselves() -> None:
 
 
 def test_only_who_must_reaches_beyond_the_internal_network() -> None:
-    assert yaml.safe_load(compose.FILE.read_text())["networks"]["inside"] == {"internal": True}
+    assert compose.document()["networks"]["inside"] == {"internal": True}
     services = compose.load()
     outside = [name for name, service in services.items() if "outside" in service["networks"]]
     assert sorted(outside) == ["coordinator", "ingest"]
@@ -142,7 +142,7 @@ def test_each_service_signs_in_at_the_broker_as_itself() -> None:
 
 
 def test_what_is_beside_comes_only_when_asked_for_and_is_confined() -> None:
-    services = yaml.safe_load(compose.FILE.read_text())["services"]
+    services = compose.document()["services"]
     beside = {name: service for name, service in services.items() if "profiles" in service}
     assert {name: service["profiles"] for name, service in beside.items()} == {
         "kafka-ui": ["kafka-ui"],
@@ -159,14 +159,14 @@ def test_what_is_beside_comes_only_when_asked_for_and_is_confined() -> None:
 
 
 def test_a_look_into_the_topics_is_read_only_and_has_a_password() -> None:
-    look = yaml.safe_load(compose.FILE.read_text())["services"]["kafka-ui"]["environment"]
+    look = compose.document()["services"]["kafka-ui"]["environment"]
     assert look["KAFKA_CLUSTERS_0_READONLY"] == "true"
     assert look["AUTH_TYPE"] == "LOGIN_FORM"
     assert compose.interpolate(look["SPRING_SECURITY_USER_PASSWORD"], DRAWN) == DRAWN["KAFKA_UI_PASSWORD"]
 
 
 def test_prometheus_reaches_what_it_scrapes_and_grafana_reaches_prometheus() -> None:
-    services = yaml.safe_load(compose.FILE.read_text())["services"]
+    services = compose.document()["services"]
     [scraped] = yaml.safe_load((compose.ROOT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
     targets = [target.partition(":")[0] for found in scraped["static_configs"] for target in found["targets"]]
     assert sorted(targets) == sorted(SERVICES)

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
+
 from deploy.embedded import broker as embedded
 from deploy.embedded.process import free_port
 from deploy.kafka import kafka as apache
@@ -57,6 +59,9 @@ class Choice:
     def __str__(self) -> str:
         first = f"given, {self.given}" if self.given else " then ".join(self.kinds)
         return "; ".join([first, *self.notes])
+
+
+chosen = pytest.StashKey[Choice]()
 
 
 def choose() -> Choice:

@@ -5,6 +5,8 @@ Only addresses change: `postgres:5432` and `kafka:9092` become the test's, and e
 
 from __future__ import annotations
 
+import copy
+import functools
 import itertools
 import re
 import subprocess
@@ -42,9 +44,19 @@ class Process:
     url: str
 
 
+@functools.cache
+def _read(text: str) -> dict[str, Any]:
+    return dict(yaml.safe_load(text))
+
+
+def document() -> dict[str, Any]:
+    """The compose file, anchors resolved, variables not; the caller's own."""
+    return copy.deepcopy(_read(FILE.read_text()))
+
+
 def load() -> dict[str, Any]:
-    """The services of the compose file, anchors resolved, variables not; without those that a profile adds."""
-    services: dict[str, Any] = yaml.safe_load(FILE.read_text())["services"]
+    """The services of the compose file without those that a profile adds."""
+    services: dict[str, Any] = document()["services"]
     return {name: service for name, service in services.items() if "profiles" not in service}
 
 

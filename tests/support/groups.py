@@ -39,6 +39,15 @@ LONGEST_FIRST = (
     "tests/flow/test_guard.py",
     "tests/flow/test_fuzzed_messages.py",
     "tests/flow/test_sources_and_scope.py",
+    # Of those that start no server.
+    "tests/contract/test_import_rules.py",
+    "tests/unit/risk/test_report.py",
+    "tests/realdata/test_figures.py",
+    "tests/contract/test_api_documents.py",
+    "tests/golden/test_same_digits.py",
+    "tests/deploy/test_alerts.py",
+    "tests/unit/coordinator/test_agents.py",
+    "tests/contract/providers/test_massive.py",
 )
 # Then what shares a running Leadline, which is stopped when the next module is another package's: five idle services cost a twentieth
 # of a processor for as long as they live.

@@ -7,9 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from deploy.embedded import broker as embedded_broker
+from deploy.embedded import postgres as embedded_postgres
+from deploy.kafka import kafka as apache
 from tests.support import groups, report, scratch
 
 ROOT = Path(__file__).parents[2]
@@ -32,6 +36,13 @@ def test_what_a_test_needs_is_told_from_its_fixtures(fixtures: tuple[str, ...], 
 
 def test_this_module_was_given_its_kind(request: pytest.FixtureRequest) -> None:
     assert groups.UNIT in {mark.name for mark in request.node.iter_markers()}
+
+
+@pytest.mark.parametrize("module", [embedded_postgres, embedded_broker, apache], ids=lambda module: module.__name__)
+def test_a_test_of_this_kind_that_starts_a_server_is_told(module: Any, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=r"starts a server, and `make unit` runs what starts none"):
+        module.serve(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_tests_of_a_module_stay_in_one_process(tmp_path: Path) -> None:
