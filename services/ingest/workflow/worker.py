@@ -1,12 +1,13 @@
-"""The ingest phase: claim what is not known, fetch it, and in one transaction write it and complete what became ready."""
+"""The ingest phase: claim what is not known, fetch it, write it in one transaction, or in several if it is much, and complete what
+became ready."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.ingest.compute.requests import (
     full_request,
@@ -17,6 +18,7 @@ from services.ingest.compute.requests import (
 )
 from services.ingest.compute.retry_policy import TRANSIENT
 from services.ingest.compute.rows import FILE
+from services.ingest.compute.write_parts import in_transactions
 from services.ingest.model.stored import PendingRefresh
 from services.ingest.model.write_set import CarriedForwardGap, FetchRequest
 from services.ingest.providers.chain import Chain
@@ -208,14 +210,8 @@ class IngestWorker:
             await assert_calendar_current(conn)
             await claim.assert_owned(conn, {known.ask.symbol_id for known in absent})
             await write_rows(conn, [known.ask for known in absent], rows, self._clock, now=now)
-            return await complete_ready(
-                conn,
-                batch.portfolios,
-                batch.sessions,
-                self._calendar,
-                self._patience,
-                changed_symbols={known.ask.symbol for known in absent},
-            )
+            symbols = {known.ask.symbol for known in absent}
+            return await self._complete_ready(conn, batch.portfolios, batch.sessions, symbols)
 
     async def _fetch_and_write(
         self,
@@ -227,9 +223,10 @@ class IngestWorker:
         *,
         replacing: bool = False,
     ) -> Completed:
-        """Fetch outside any transaction, then write and complete in one. `silent` takes the symbols nobody could answer about.
+        """Fetch outside any transaction, then write and complete. `silent` takes the symbols nobody could answer about.
 
-        Raises `SymbolLeaseLost`, with nothing written, when somebody else took a symbol over meanwhile.
+        In one transaction; where that would hold the commit-order lock for long, in several, and completion is the last.
+        Raises `SymbolLeaseLost`, with nothing more written, when somebody else took a symbol over meanwhile.
         """
         asks, rows, now, unanswered = await self._fetcher.fetch(asks)
         if silent is not None:
@@ -239,21 +236,25 @@ class IngestWorker:
                 return Completed({})
             asks = [replace(ask, known=(ask.first, ask.last)) for ask in asks]
         failpoint("phase.before_compute")
-        async with self._engine.begin() as conn:
-            await prices.stage(conn, rows.prices)
-            await acquire_commit_order_lock(conn)
-            await assert_calendar_current(conn)
-            await claim.assert_owned(conn, {ask.symbol_id for ask in asks})
-            demanded = await write_rows(conn, asks, rows, self._clock, now=now, replaced=replacing)
-            raised = await complete_ready(
-                conn,
-                portfolios,
-                sessions,
-                self._calendar,
-                self._patience,
-                changed_symbols={ask.symbol for ask in asks},
-            )
-            failpoint("phase.before_commit")
+        symbols = {ask.symbol for ask in asks}
+        demanded, raised = 0, None
+        parts = list(in_transactions(asks, rows))
+        for some, part in parts:
+            async with self._engine.begin() as conn:
+                await prices.stage(conn, part.prices)
+                await acquire_commit_order_lock(conn)
+                await assert_calendar_current(conn)
+                await claim.assert_owned(conn, {ask.symbol_id for ask in some})
+                demanded += await write_rows(conn, some, part, self._clock, now=now, replaced=replacing)
+                if len(parts) == 1:
+                    raised = await self._complete_ready(conn, portfolios, sessions, symbols)
+                    failpoint("phase.before_commit")
+        if raised is None:
+            async with self._engine.begin() as conn:
+                await acquire_commit_order_lock(conn)
+                await assert_calendar_current(conn)
+                raised = await self._complete_ready(conn, portfolios, sessions, symbols)
+                failpoint("phase.before_commit")
         log.info(
             "prices_written",
             symbols=len(rows.checked),
@@ -269,7 +270,7 @@ class IngestWorker:
         async with self._engine.begin() as conn:
             await acquire_commit_order_lock(conn)
             await assert_calendar_current(conn)
-            raised = await complete_ready(conn, batch.portfolios, batch.sessions, self._calendar, self._patience)
+            raised = await self._complete_ready(conn, batch.portfolios, batch.sessions)
             portfolios = sorted(
                 {
                     unit.portfolio_id
@@ -283,3 +284,8 @@ class IngestWorker:
                 failpoint("deferral.before_commit")
             failpoint("phase.before_commit")
         return raised
+
+    async def _complete_ready(
+        self, conn: AsyncConnection, portfolios: Sequence[UUID], sessions: Sequence[date], changed: Collection[str] = ()
+    ) -> Completed:
+        return await complete_ready(conn, portfolios, sessions, self._calendar, self._patience, changed_symbols=changed)
