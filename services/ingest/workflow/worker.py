@@ -1,5 +1,4 @@
-"""The ingest phase: claim what is not known, fetch it, write it in one transaction, or in several if it is much, and complete what
-became ready."""
+"""The ingest phase: claim what is not known, fetch it, write it, in several transactions if it is much, and complete what is ready."""
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
@@ -26,7 +25,7 @@ from services.ingest.store import prices, refresh, remap, universe, waiting
 from services.ingest.workflow import planning
 from services.ingest.workflow.fetching import Fetcher
 from services.ingest.workflow.symbol_lease import SymbolLease, SymbolLeaseLost, lease_symbols
-from services.ingest.workflow.write import Patience, complete_ready, write_rows
+from services.ingest.workflow.write import Patience, complete_ready, find_ready, write_rows
 from shared import ledger
 from shared.clock import Clock
 from shared.db.closures import assert_calendar_current
@@ -210,8 +209,9 @@ class IngestWorker:
             await assert_calendar_current(conn)
             await claim.assert_owned(conn, {known.ask.symbol_id for known in absent})
             await write_rows(conn, [known.ask for known in absent], rows, self._clock, now=now)
-            symbols = {known.ask.symbol for known in absent}
-            return await self._complete_ready(conn, batch.portfolios, batch.sessions, symbols)
+            return await self._complete_ready(
+                conn, batch.portfolios, batch.sessions, {known.ask.symbol for known in absent}
+            )
 
     async def _fetch_and_write(
         self,
@@ -236,8 +236,7 @@ class IngestWorker:
                 return Completed({})
             asks = [replace(ask, known=(ask.first, ask.last)) for ask in asks]
         failpoint("phase.before_compute")
-        symbols = {ask.symbol for ask in asks}
-        demanded, raised = 0, None
+        symbols, demanded, raised = {ask.symbol for ask in asks}, 0, None
         parts = list(in_transactions(asks, rows))
         for some, part in parts:
             async with self._engine.begin() as conn:
@@ -250,11 +249,7 @@ class IngestWorker:
                     raised = await self._complete_ready(conn, portfolios, sessions, symbols)
                     failpoint("phase.before_commit")
         if raised is None:
-            async with self._engine.begin() as conn:
-                await acquire_commit_order_lock(conn)
-                await assert_calendar_current(conn)
-                raised = await self._complete_ready(conn, portfolios, sessions, symbols)
-                failpoint("phase.before_commit")
+            raised = await self._complete_written(portfolios, sessions, symbols)
         log.info(
             "prices_written",
             symbols=len(rows.checked),
@@ -284,6 +279,20 @@ class IngestWorker:
                 failpoint("deferral.before_commit")
             failpoint("phase.before_commit")
         return raised
+
+    async def _complete_written(
+        self, portfolios: Sequence[UUID], sessions: Sequence[date], changed: Collection[str]
+    ) -> Completed:
+        """Looks first without the commit-order lock: of fifty thousand lots that takes long, and while parts are to come it is in vain."""
+        async with self._engine.connect() as conn:
+            if not any(await find_ready(conn, portfolios, sessions, self._calendar, self._patience, changed)):
+                return Completed({})
+        async with self._engine.begin() as conn:
+            await acquire_commit_order_lock(conn)
+            await assert_calendar_current(conn)
+            raised = await self._complete_ready(conn, portfolios, sessions, changed)
+            failpoint("phase.before_commit")
+            return raised
 
     async def _complete_ready(
         self, conn: AsyncConnection, portfolios: Sequence[UUID], sessions: Sequence[date], changed: Collection[str] = ()
