@@ -1,4 +1,4 @@
-"""The one write transaction: staged before the commit-order lock; prices, demands, completions and events under it."""
+"""What a write transaction does: staged before the commit-order lock; prices, demands, completions and events under it."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
