@@ -5,6 +5,7 @@ Level-triggered: an event about prices and the reconciler's turn call the same f
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -168,7 +169,10 @@ async def _compare(engine: AsyncEngine, clock: Clock, portfolio: UUID, after: st
         # The rest of the same files, decided earlier: their days were ingested before.
         others = await undecided_lots.decided_positions(conn, portfolio, rows)
         every = [*rows, *others]
-        positions = [_stated_position(number, row) for number, row in enumerate(every, start=1)]
+        # Of some thousand lots that is long for the event loop; so is what was decided of them.
+        positions = await asyncio.to_thread(
+            lambda: [_stated_position(number, row) for number, row in enumerate(every, start=1)]
+        )
         decisions = await validation.decide_price_basis(
             conn,
             positions,
@@ -178,11 +182,17 @@ async def _compare(engine: AsyncEngine, clock: Clock, portfolio: UUID, after: st
             decided=[*[None] * len(rows), *[row["price_basis"] for row in others]],
             final=True,
         )
-    return [
+
+    def settle() -> list[Lot]:
         # Ingest has asked every provider, and there is none: no later answer is being waited for.
-        Lot(row, position, replace(decision, assumed=False, reason=basis.NO_CLOSE) if decision.assumed else decision)
-        for row, position, decision in zip(rows, positions, decisions, strict=False)
-    ]
+        return [
+            Lot(
+                row, position, replace(decision, assumed=False, reason=basis.NO_CLOSE) if decision.assumed else decision
+            )
+            for row, position, decision in zip(rows, positions, decisions, strict=False)
+        ]
+
+    return await asyncio.to_thread(settle)
 
 
 def _in_writes(lots: Sequence[Lot]) -> Iterator[list[Lot]]:
