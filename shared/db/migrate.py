@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -34,8 +35,9 @@ def _config() -> Config:
     return config
 
 
+@cache
 def head() -> str:
-    """The newest revision this code knows."""
+    """The newest revision this code knows. Read once: it takes longer than all else of an answer to `/readyz`, on the event loop."""
     revision = ScriptDirectory.from_config(_config()).get_current_head()
     assert revision is not None
     return revision

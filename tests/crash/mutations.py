@@ -95,6 +95,35 @@ OVERLOAD = (
         "test_a_file_is_checked_and_sent_before_the_lock_and_its_name_is_looked_at_behind_it",
     ),
     Mutation(
+        "overload: all prices of a fetch are written while others wait for the lock",
+        "services/ingest/compute/write_parts.py",
+        (("if size and size + counted[ask.symbol_id] > most:", "if False:"),),
+        "tests/unit/ingest/test_write_parts.py::test_a_part_holds_whole_symbols_up_to_so_many_rows_and_nothing_is_left_out",
+    ),
+    Mutation(
+        "overload: all lots that were compared are written while others wait for the lock",
+        "services/coordinator/portfolios/price_basis.py",
+        (("if part and len(part) + len(of_symbol) > LOTS_A_WRITE:", "if False:"),),
+        f"{STORE}/test_settlement_slices.py::test_what_is_compared_together_is_written_in_parts_of_whole_symbols",
+    ),
+    Mutation(
+        "overload: an answer of a thousand lots is put together on the event loop",
+        "services/coordinator/api/portfolios.py",
+        (
+            (
+                "await asyncio.to_thread(serializers.import_answer, result, preview=preview)",
+                "serializers.import_answer(result, preview=preview)",
+            ),
+        ),
+        f"{STORE}/test_behind_the_lock.py::test_the_answer_to_an_import_is_put_together_beside_the_event_loop",
+    ),
+    Mutation(
+        "overload: a probe compiles every migration",
+        "shared/db/migrate.py",
+        (("@cache\n", ""),),
+        "tests/store/test_migrations.py::test_a_probe_reads_no_migration_again",
+    ),
+    Mutation(
         "overload: batches by units, whatever they cost",
         "shared/work.py",
         (("batches += [whole] if rows is None else _within(whole, rows, max_rows)", "batches += [whole]"),),

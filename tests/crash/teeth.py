@@ -78,7 +78,7 @@ MUTATIONS = (
         "a unit is ready whatever became of its upstream",
         "shared/ledger/completion.py",
         (("WHERE up.portfolio_id IS NULL OR up.completed_revision < up.required_revision", "WHERE false"),),
-        "tests/store/test_ledger.py::test_ready_is_missing_with_its_upstream_complete",
+        "tests/stateful/test_ledger_machine.py::test_any_life_ends_with_every_figure_as_todays_inputs_give_it",
     ),
     Mutation(
         "without the commit-order lock",

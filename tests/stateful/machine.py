@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.portfolios import service
@@ -73,6 +73,12 @@ class Machine(RuleBasedStateMachine):
         return self.do(self.life.change(act, *where, beside=beside))
 
     # --- what people and vendors do
+
+    @initialize(drawn=st.lists(lots, min_size=1, max_size=2))
+    def begin_with_figures(self, drawn: list[Mapping[str, Any]]) -> None:
+        """A life that begins with nothing seldom comes to figures that are complete, and to somebody who changes what they stand on."""
+        self.do(self.life.create([self.lot(each) for each in drawn], None))
+        self.do(self.life.heal())
 
     @precondition(lambda self: len(self.life.portfolios) < MOST_PORTFOLIOS)
     @rule(drawn=st.lists(lots, max_size=3), flow=st.none() | index)

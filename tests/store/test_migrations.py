@@ -8,6 +8,8 @@ from datetime import date
 
 import pytest
 from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -85,6 +87,25 @@ async def test_every_service_sees_whether_the_schema_is_its_own(database: Databa
             assert await at_head(engine), service
         finally:
             await engine.dispose()
+
+
+async def test_a_probe_reads_no_migration_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fifty files, compiled anew each time, kept the event loop longer than all else that is answered."""
+    read = []
+    from_config = ScriptDirectory.from_config
+
+    def count(config: Config) -> ScriptDirectory:
+        read.append(config)
+        return from_config(config)
+
+    monkeypatch.setattr(ScriptDirectory, "from_config", count)
+    head.cache_clear()
+    engine = create_engine(database.url("coordinator"), application="test", pool_size=1)
+    try:
+        assert [await at_head(engine) for _ in range(3)] == [True] * 3
+    finally:
+        await engine.dispose()
+    assert len(read) == 1
 
 
 async def test_every_table_has_a_primary_key(db: AsyncConnection) -> None:

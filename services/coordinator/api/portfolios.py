@@ -92,7 +92,7 @@ async def import_new(
         )
 
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
-        return 201, serializers.import_answer(await imports.create(conn, context.clock, prepared[0]))
+        return 201, await _answer(await imports.create(conn, context.clock, prepared[0]))
 
     parts: tuple[bytes | str, ...] = (
         name,
@@ -133,7 +133,7 @@ async def import_more(
         result = await imports.add(
             conn, context.clock, portfolio_id, parsed, described, update=update, dry_run=dry_run, limits=context.limits
         )
-        body = serializers.import_answer(result, preview=dry_run)
+        body = await _answer(result, preview=dry_run)
         if dry_run:
             previewed.append(result)
             body["estimate"] = (await estimate(conn, context.clock, [lot for lot, _ in result.decisions])).document()
@@ -234,7 +234,7 @@ async def settle_basis(
 ) -> Response:
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
         result = await service.settle_basis(conn, context.clock, portfolio_id, basis, dry_run=dry_run)
-        return 200, serializers.import_answer(result, preview=True)
+        return 200, await _answer(result, preview=True)
 
     if dry_run:
         async with snapshot(context.engine) as conn:
@@ -249,16 +249,21 @@ async def _create(request: Request, context: Context, draft: Draft, *parts: byte
         prepared.append(await service.prepare(conn, context.clock, draft, context.limits))
 
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
-        return 201, serializers.import_answer(await service.create(conn, context.clock, prepared[0]))
+        return 201, await _answer(await service.create(conn, context.clock, prepared[0]))
 
     return await idempotent_write(request, context, act, *parts, prepare=prepare)
+
+
+async def _answer(result: Imported, *, preview: bool = False) -> dict[str, Any]:
+    """What is told of fifty thousand lots takes a second to put together, and meanwhile others are answered."""
+    return await asyncio.to_thread(serializers.import_answer, result, preview=preview)
 
 
 async def _preview(context: Context, draft: Draft) -> dict[str, Any]:
     """What the file would create, what it would cost in calls, and how its lots compare with the stated equity."""
     async with snapshot(context.engine) as conn:
         result = await imports.preview(conn, context.clock, draft, context.limits)
-        body = serializers.import_answer(result, preview=True)
+        body = await _answer(result, preview=True)
         body["estimate"] = (await estimate(conn, context.clock, [lot for lot, _ in result.decisions])).document()
     body |= imports.cost_against_equity(draft.account, [lot for lot, _ in result.decisions])
     await lookups.annotate(context.engine, context.clock, result.decisions, body)

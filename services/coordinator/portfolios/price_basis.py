@@ -5,8 +5,10 @@ Level-triggered: an event about prices and the reconciler's turn call the same f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from uuid import UUID
 
 from sqlalchemy import RowMapping
@@ -33,6 +35,8 @@ from shared.work import Phase
 
 log = logger(__name__)
 
+# Of one transaction: others wait for the commit-order lock while so many rows are written, a tenth of a second.
+LOTS_A_WRITE = 2_000
 _DECIDED = (*basis.BY_THE_USER, basis.COMPARED, basis.AMBIGUOUS, basis.MISMATCH)
 
 
@@ -130,7 +134,7 @@ async def decide_price_basis(
 ) -> int:
     """Settle what can be, of these portfolios or of all; returns how many lots were. Nothing to do costs one indexed query.
 
-    A portfolio in slices, each a transaction. One that cannot be settled does not hold up the others: it is logged, stays
+    A portfolio in slices, each written in a few transactions. One that cannot be settled does not hold up the others: it is logged, stays
     unpublished, and is tried again at the next turn. Transient errors are the caller's.
     """
     async with engine.connect() as conn:
@@ -142,11 +146,11 @@ async def decide_price_basis(
                 after = ""
                 while lots := await _compare(engine, clock, portfolio, after):
                     after = lots[-1].position.symbol
-                    written = await _write(engine, clock, portfolio, lots)
-                    if written:
-                        failpoint("settlement.after_commit")
-                        settled += written
-                        wake()
+                    for some in _in_writes(lots):
+                        if written := await _write(engine, clock, portfolio, some):
+                            failpoint("settlement.after_commit")
+                            settled += written
+                            wake()
             except (DBAPIError, LeadlineError, ArithmeticError) as error:
                 if is_transient(error):
                     raise
@@ -165,7 +169,10 @@ async def _compare(engine: AsyncEngine, clock: Clock, portfolio: UUID, after: st
         # The rest of the same files, decided earlier: their days were ingested before.
         others = await undecided_lots.decided_positions(conn, portfolio, rows)
         every = [*rows, *others]
-        positions = [_stated_position(number, row) for number, row in enumerate(every, start=1)]
+        # Of some thousand lots that is long for the event loop; so is what was decided of them.
+        positions = await asyncio.to_thread(
+            lambda: [_stated_position(number, row) for number, row in enumerate(every, start=1)]
+        )
         decisions = await validation.decide_price_basis(
             conn,
             positions,
@@ -175,11 +182,30 @@ async def _compare(engine: AsyncEngine, clock: Clock, portfolio: UUID, after: st
             decided=[*[None] * len(rows), *[row["price_basis"] for row in others]],
             final=True,
         )
-    return [
+
+    def settle() -> list[Lot]:
         # Ingest has asked every provider, and there is none: no later answer is being waited for.
-        Lot(row, position, replace(decision, assumed=False, reason=basis.NO_CLOSE) if decision.assumed else decision)
-        for row, position, decision in zip(rows, positions, decisions, strict=False)
-    ]
+        return [
+            Lot(
+                row, position, replace(decision, assumed=False, reason=basis.NO_CLOSE) if decision.assumed else decision
+            )
+            for row, position, decision in zip(rows, positions, decisions, strict=False)
+        ]
+
+    return await asyncio.to_thread(settle)
+
+
+def _in_writes(lots: Sequence[Lot]) -> Iterator[list[Lot]]:
+    """Whole symbols, up to so many lots: what was decided together is written together."""
+    part: list[Lot] = []
+    for _, group in groupby(lots, key=lambda lot: lot.position.symbol):
+        of_symbol = list(group)
+        if part and len(part) + len(of_symbol) > LOTS_A_WRITE:
+            yield part
+            part = []
+        part += of_symbol
+    if part:
+        yield part
 
 
 async def _write(engine: AsyncEngine, clock: Clock, portfolio: UUID, lots: Sequence[Lot]) -> int:

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-# Of one transaction: others wait for the commit-order lock while so many rows are written, some tenths of a second.
+# Compared at a time: what is read and decided of so many lots is tens of megabytes.
 LOTS_A_SLICE = 5_000
 
 # Lots that can be settled now: assumed ones whose entry session is ingested, so that their closes are known or known to be

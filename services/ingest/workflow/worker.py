@@ -1,12 +1,12 @@
-"""The ingest phase: claim what is not known, fetch it, and in one transaction write it and complete what became ready."""
+"""The ingest phase: claim what is not known, fetch it, write it, in several transactions if it is much, and complete what is ready."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.ingest.compute.requests import (
     full_request,
@@ -17,6 +17,7 @@ from services.ingest.compute.requests import (
 )
 from services.ingest.compute.retry_policy import TRANSIENT
 from services.ingest.compute.rows import FILE
+from services.ingest.compute.write_parts import in_transactions
 from services.ingest.model.stored import PendingRefresh
 from services.ingest.model.write_set import CarriedForwardGap, FetchRequest
 from services.ingest.providers.chain import Chain
@@ -24,7 +25,7 @@ from services.ingest.store import prices, refresh, remap, universe, waiting
 from services.ingest.workflow import planning
 from services.ingest.workflow.fetching import Fetcher
 from services.ingest.workflow.symbol_lease import SymbolLease, SymbolLeaseLost, lease_symbols
-from services.ingest.workflow.write import Patience, complete_ready, write_rows
+from services.ingest.workflow.write import Patience, complete_ready, find_ready, write_rows
 from shared import ledger
 from shared.clock import Clock
 from shared.db.closures import assert_calendar_current
@@ -211,13 +212,8 @@ class IngestWorker:
             await assert_calendar_current(conn)
             await claim.assert_owned(conn, {known.ask.symbol_id for known in absent})
             await write_rows(conn, [known.ask for known in absent], rows, self._clock, now=now)
-            raised = await complete_ready(
-                conn,
-                batch.portfolios,
-                batch.sessions,
-                self._calendar,
-                self._patience,
-                changed_symbols={known.ask.symbol for known in absent},
+            raised = await self._complete_ready(
+                conn, batch.portfolios, batch.sessions, {known.ask.symbol for known in absent}
             )
         self._wake()
         return raised
@@ -232,9 +228,10 @@ class IngestWorker:
         *,
         replacing: bool = False,
     ) -> Completed:
-        """Fetch outside any transaction, then write and complete in one. `silent` takes the symbols nobody could answer about.
+        """Fetch outside any transaction, then write and complete. `silent` takes the symbols nobody could answer about.
 
-        Raises `SymbolLeaseLost`, with nothing written, when somebody else took a symbol over meanwhile.
+        In one transaction; where that would hold the commit-order lock for long, in several, and completion is the last.
+        Raises `SymbolLeaseLost`, with nothing more written, when somebody else took a symbol over meanwhile.
         """
         asks, rows, now, unanswered = await self._fetcher.fetch(asks)
         if silent is not None:
@@ -244,21 +241,20 @@ class IngestWorker:
                 return Completed({})
             asks = [replace(ask, known=(ask.first, ask.last)) for ask in asks]
         failpoint("phase.before_compute")
-        async with self._engine.begin() as conn:
-            await prices.stage(conn, rows.prices)
-            await acquire_commit_order_lock(conn)
-            await assert_calendar_current(conn)
-            await claim.assert_owned(conn, {ask.symbol_id for ask in asks})
-            demanded = await write_rows(conn, asks, rows, self._clock, now=now, replaced=replacing)
-            raised = await complete_ready(
-                conn,
-                portfolios,
-                sessions,
-                self._calendar,
-                self._patience,
-                changed_symbols={ask.symbol for ask in asks},
-            )
-            failpoint("phase.before_commit")
+        symbols, demanded, raised = {ask.symbol for ask in asks}, 0, None
+        parts = list(in_transactions(asks, rows))
+        for some, part in parts:
+            async with self._engine.begin() as conn:
+                await prices.stage(conn, part.prices)
+                await acquire_commit_order_lock(conn)
+                await assert_calendar_current(conn)
+                await claim.assert_owned(conn, {ask.symbol_id for ask in some})
+                demanded += await write_rows(conn, some, part, self._clock, now=now, replaced=replacing)
+                if len(parts) == 1:
+                    raised = await self._complete_ready(conn, portfolios, sessions, symbols)
+                    failpoint("phase.before_commit")
+        if raised is None:
+            raised = await self._complete_written(portfolios, sessions, symbols)
         self._wake()
         log.info(
             "prices_written",
@@ -275,7 +271,7 @@ class IngestWorker:
         async with self._engine.begin() as conn:
             await acquire_commit_order_lock(conn)
             await assert_calendar_current(conn)
-            raised = await complete_ready(conn, batch.portfolios, batch.sessions, self._calendar, self._patience)
+            raised = await self._complete_ready(conn, batch.portfolios, batch.sessions)
             portfolios = sorted(
                 {
                     unit.portfolio_id
@@ -290,3 +286,22 @@ class IngestWorker:
             failpoint("phase.before_commit")
         self._wake()
         return raised
+
+    async def _complete_written(
+        self, portfolios: Sequence[UUID], sessions: Sequence[date], changed: Collection[str]
+    ) -> Completed:
+        """Looks first without the commit-order lock: of fifty thousand lots that takes long, and while parts are to come it is in vain."""
+        async with self._engine.connect() as conn:
+            if not any(await find_ready(conn, portfolios, sessions, self._calendar, self._patience, changed)):
+                return Completed({})
+        async with self._engine.begin() as conn:
+            await acquire_commit_order_lock(conn)
+            await assert_calendar_current(conn)
+            raised = await self._complete_ready(conn, portfolios, sessions, changed)
+            failpoint("phase.before_commit")
+            return raised
+
+    async def _complete_ready(
+        self, conn: AsyncConnection, portfolios: Sequence[UUID], sessions: Sequence[date], changed: Collection[str] = ()
+    ) -> Completed:
+        return await complete_ready(conn, portfolios, sessions, self._calendar, self._patience, changed_symbols=changed)

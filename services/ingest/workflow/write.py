@@ -1,4 +1,4 @@
-"""The one write transaction: staged before the commit-order lock; prices, demands, completions and events under it."""
+"""What a write transaction does: staged before the commit-order lock; prices, demands, completions and events under it."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
@@ -153,14 +153,8 @@ async def complete_ready(
     must not slip between a corrected price and its look at which units have used the old one.
     """
     await assert_commit_order_lock(conn)
-    candidates = set(portfolios)
-    if changed_symbols:
-        limit = MAX_OTHERS // len(sessions)
-        candidates |= set(await readiness.portfolios_holding(conn, changed_symbols, sessions, limit))
-    if not candidates:
-        return Completed({})
     lookbacks = _lookbacks(sessions, calendar)
-    found = await readiness.ready(conn, sorted(candidates), sessions, list(lookbacks.values()), patience.seconds)
+    found = await find_ready(conn, portfolios, sessions, calendar, patience, changed_symbols)
     overdue = await quality.within_gate(conn, found.overdue, lookbacks)
     outcomes = await quality.assess(conn, [*found.known, *overdue], lookbacks)
     raised = await ledger.complete(conn, Phase.INGEST, outcomes)
@@ -173,6 +167,26 @@ async def complete_ready(
         failpoint("phase.after_results")
         await ledger.record_progress(conn, Phase.INGEST, sorted({key.portfolio_id for key in raised.keys}))
     return raised
+
+
+async def find_ready(
+    conn: AsyncConnection,
+    portfolios: Collection[UUID],
+    sessions: Sequence[date],
+    calendar: Calendar,
+    patience: Patience,
+    changed_symbols: Collection[str] = (),
+) -> readiness.Readiness:
+    """What `complete_ready` would look at. Without the lock it only says whether there is anything to take it for: whoever commits
+    the last price that a unit waits for sees the others'."""
+    candidates = set(portfolios)
+    if changed_symbols:
+        limit = MAX_OTHERS // len(sessions)
+        candidates |= set(await readiness.portfolios_holding(conn, changed_symbols, sessions, limit))
+    if not candidates:
+        return readiness.Readiness([], [])
+    lookbacks = list(_lookbacks(sessions, calendar).values())
+    return await readiness.ready(conn, sorted(candidates), sessions, lookbacks, patience.seconds)
 
 
 def affected_by(asks: Sequence[FetchRequest], changes: Iterable[Change], calendar: Calendar) -> list[Affected]:

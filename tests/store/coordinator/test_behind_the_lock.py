@@ -6,6 +6,7 @@ Each race is forced: somebody holds the lock, the other side has read and waits 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -18,7 +19,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator import context
+from services.coordinator import context, serializers
 from services.coordinator.control import releases
 from services.coordinator.control.auditor import audit
 from services.coordinator.control.scheduler import add_due
@@ -45,6 +46,22 @@ async def while_it_waits(api: Api, work: Coroutine[Any, Any, Any]) -> AsyncItera
                 await asyncio.sleep(0.02)
         yield conn, task
     await task
+
+
+async def test_the_answer_to_an_import_is_put_together_beside_the_event_loop(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+    answer = serializers.import_answer
+
+    def note(*given: Any, **named: Any) -> dict[str, Any]:
+        threads.append(threading.current_thread())
+        return answer(*given, **named)
+
+    monkeypatch.setattr(serializers, "import_answer", note)
+    await api.create(CSV)
+    assert len(threads) == 1
+    assert threading.main_thread() not in threads
 
 
 @pytest.mark.parametrize("gone", ["the portfolio", "its last lot"])

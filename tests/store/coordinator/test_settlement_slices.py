@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from services.coordinator.portfolios import price_basis, undecided_lots
@@ -32,6 +34,28 @@ async def test_each_slice_holds_whole_symbols_and_is_a_transaction(api: Api, mon
     ]
     assert len(api.woken) - len(before) == 2, "the three of AAPL together, then KO and MSFT"
     assert await settled(api) == 0
+
+
+async def test_what_is_compared_together_is_written_in_parts_of_whole_symbols(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Comparing reads once, and nobody waits for it; for what is written others wait."""
+    monkeypatch.setattr(price_basis, "LOTS_A_WRITE", 2)
+    rows = [f"KO,{number},{ENTRY},199.0" for number in (4, 8, 12)]
+    portfolio = (await api.create(csv(*rows, f"MSFT,20,{ENTRY},101.0")))["id"]
+    for symbol in ("KO", "MSFT"):
+        await quote(api, symbol, *AFTER_AS_OF)
+    await api.complete(portfolio, phase="ingest")
+    sizes, write = [], price_basis._write
+
+    async def count(engine: Any, clock: Any, of: Any, part: Any) -> int:
+        sizes.append([lot.position.symbol for lot in part])
+        return await write(engine, clock, of, part)
+
+    monkeypatch.setattr(price_basis, "_write", count)
+    assert await settled(api) == 4
+    assert sizes == [["KO"] * 3, ["MSFT"]]
+    assert all(not lot["basis_assumed"] for lot in await lots(api, portfolio))
 
 
 async def test_a_lot_edited_while_it_is_compared_is_compared_again(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
