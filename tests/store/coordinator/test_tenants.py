@@ -10,14 +10,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from fastapi import APIRouter
-from fastapi.routing import APIRoute
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.coordinator.web import routes as page_routes
 from tests.store.coordinator.conftest import PREFIX
-from tests.store.coordinator.two_tenants import SECRET, World, concrete, two_tenants, upload
+from tests.store.coordinator.two_tenants import SECRET, World, concrete, page_routes_of, two_tenants, upload
 
 # Facts of the market, of everybody and of nobody.
 SHARED = tuple(
@@ -74,7 +71,8 @@ async def test_no_list_holds_anything_of_another_tenant(world: World) -> None:
             answer = await world.call("GET", concrete(path, {}) + query, world.a)
             for needle in needles:
                 assert needle in query or needle not in answer.text, (path, query, needle)
-        if any(needle in (await world.call("GET", concrete(path, {}), world.b)).text for needle in needles):
+        own = await world.call("GET", concrete(path, {}), world.b)
+        if any(needle in own.text for needle in needles):
             held.add(path.removeprefix(PREFIX))
         listed += 1
     assert listed > 20
@@ -98,15 +96,8 @@ async def test_no_list_holds_anything_of_another_tenant(world: World) -> None:
 async def test_pages_are_a_tenants_own(world: World) -> None:
     await world.http.post("/sign-in", data={"token": world.a["Authorization"].removeprefix("Bearer ")})
     of = world.theirs["portfolio_id"]
-    routers = [
-        found
-        for module in vars(page_routes).values()
-        if isinstance(found := getattr(module, "router", None), APIRouter)
-    ]
-    routes = [route for router in routers for route in router.routes]
     tried = 0
-    for route in routes:
-        assert isinstance(route, APIRoute)
+    for route in page_routes_of():
         if (
             "GET" not in (route.methods or ())
             or route.path.startswith(("/sign", "/invitation"))

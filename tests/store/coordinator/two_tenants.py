@@ -6,14 +6,17 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 from uuid import UUID
 
 import httpx2
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.coordinator.web import routes as page_routes
 from tests.store.coordinator.conftest import CSV, PREFIX, Api, client, make_app
 
 SERVER = "the-token-of-the-server"
@@ -126,3 +129,10 @@ async def two_tenants(
 def concrete(path: str, ids: dict[str, str]) -> str:
     path = re.sub(r"\{[a-z_]*(day|date|session)\}", "2020-12-29", path)
     return re.sub(r"\{([a-z_]+)\}", lambda found: ids.get(found[1], "AAPL"), path)
+
+
+def page_routes_of() -> list[APIRoute]:
+    """Every route of the pages."""
+    modules = [each for each in vars(page_routes).values() if isinstance(each, ModuleType)]
+    routers = {id(found): found for each in modules for found in vars(each).values() if isinstance(found, APIRouter)}
+    return [route for router in routers.values() for route in router.routes if isinstance(route, APIRoute)]
