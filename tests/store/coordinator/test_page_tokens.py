@@ -10,7 +10,8 @@ import httpx2
 import pytest
 
 from tests.store.coordinator.conftest import PREFIX, Api, make_app
-from tests.store.coordinator.two_tenants import page_routes_of
+from tests.store.coordinator.test_reads import complete_with_results
+from tests.store.coordinator.two_tenants import concrete, page_routes_of
 
 SERVER = "the-token-of-the-server"
 
@@ -118,3 +119,18 @@ async def test_every_page_wants_its_reader_signed_in_and_every_form_the_role_for
             if method != "GET" and path not in own:
                 answer = await nobody.request(method, ids.sub(str(uuid4()), path))
                 assert (answer.status_code, "needs the role" in answer.text) == (403, True), (method, path)
+
+
+async def test_who_is_alone_on_an_installation_reads_of_no_tenant(api: Api) -> None:
+    identity = await complete_with_results(api)
+    read = 0
+    for route in page_routes_of():
+        if "GET" not in (route.methods or ()) or route.path.startswith(("/sign", "/invitation", "/docs")):
+            continue
+        if route.path.endswith("/live"):
+            continue
+        answer = await api.client.get(concrete(route.path, {"portfolio_id": identity}))
+        words = re.sub(r"<(script|style)\b.*?</\1>|<[^>]*>", " ", answer.text, flags=re.DOTALL)
+        assert not re.search("tenant|house", words, re.IGNORECASE), route.path
+        read += answer.status_code == 200
+    assert read > 15

@@ -39,7 +39,11 @@ async def test_messages_are_a_tenants_own(
     engines: tuple[AsyncEngine, AsyncEngine], loops: AsyncEngine, side: str
 ) -> None:
     engine = engines[0] if side.startswith("policies") else loops
-    async with two_tenants(engine, engines, loops) as world, receiving() as ours, receiving() as theirs:
+    async with (
+        two_tenants(engine, engines, loops, webhook_private=True) as world,
+        receiving() as ours,
+        receiving() as theirs,
+    ):
         # The one it was made with leads beyond this machine.
         assert (await world.call("DELETE", f"admin/webhooks/{world.theirs['webhook_id']}", world.b)).status_code == 204
         own = (await upload(world, world.a, "A's"))["id"]
@@ -87,7 +91,11 @@ async def test_a_state_that_should_not_be_there_is_told_to_nobody(
     engines: tuple[AsyncEngine, AsyncEngine], loops: AsyncEngine
 ) -> None:
     """A limit of A's beside a portfolio of B's: neither hears of the other."""
-    async with two_tenants(engines[0], engines, loops) as world, receiving() as ours, receiving() as theirs:
+    async with (
+        two_tenants(engines[0], engines, loops, webhook_private=True) as world,
+        receiving() as ours,
+        receiving() as theirs,
+    ):
         await world.call("DELETE", f"admin/webhooks/{world.theirs['webhook_id']}", world.b)
         await _hook(world, world.a, ours, "desk")
         await _hook(world, world.b, theirs, "desk")
@@ -102,3 +110,17 @@ async def test_a_state_that_should_not_be_there_is_told_to_nobody(
         await asyncio.sleep(0)
         assert (ours.got, theirs.got) == ([], [])
         assert (await world.call("GET", "limits", world.a)).json()["items"][0]["standings"] == []
+
+
+async def test_nothing_of_the_servers_own_machine_is_asked_for_another_tenant(
+    engines: tuple[AsyncEngine, AsyncEngine], loops: AsyncEngine
+) -> None:
+    """What listens there, without a password perhaps, is of whoever operates the installation, as the first tenant's operators do."""
+    inside = ("http://127.0.0.1:9090/-/quit", "https://localhost/x", "http://[::1]:8000/x", "https://127.7.7.7/x")
+    async with two_tenants(engines[0], engines, loops) as world:
+        for number, url in enumerate(inside):
+            body = {"name": f"desk {number}", "url": url}
+            refused = await world.call("POST", "admin/webhooks", world.a, json=body)
+            assert (refused.status_code, "its operators' alone" in refused.json()["detail"]) == (422, True), url
+            await world.made("admin/webhooks", world.server, json=body)
+        assert await _webhooks(world, world.a) == []

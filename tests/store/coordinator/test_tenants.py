@@ -24,6 +24,7 @@ BODIES: dict[str, Any] = {
     "/admin/users/{user_id}": {"role": "reader"},
     "/admin/tenants/{tenant_id}": {"closed": True},
     "/imports/mappings/{name}": {"dialect": "us"},
+    "/portfolios/{portfolio_id}/positions/{position_id}": {"quantity": 5},
 }
 # By address one cannot tell whose a name is: saved under a name that another tenant has, it is the saver's own.
 OWN_NAMES = {("PUT", f"{PREFIX}/imports/mappings/{{name}}")}

@@ -107,11 +107,11 @@ async def _settle(world: World) -> None:
 
 @asynccontextmanager
 async def two_tenants(
-    engine: AsyncEngine, engines: tuple[AsyncEngine, AsyncEngine], loops: AsyncEngine
+    engine: AsyncEngine, engines: tuple[AsyncEngine, AsyncEngine], loops: AsyncEngine, **settings: Any
 ) -> AsyncIterator[World]:
     """On the emptied database; requests are answered by `engine`, as the API's role or as the coordinator's."""
     async with client(engines, loops) as api:
-        app = make_app(engine, [], token=SERVER)
+        app = make_app(engine, [], token=SERVER, limits=settings)
         transport = httpx2.ASGITransport(app=app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://test") as http:
             made = World(http, app, engines[1], api, bearer(SERVER), {}, {}, {})
