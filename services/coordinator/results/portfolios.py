@@ -56,6 +56,7 @@ async def choose(conn: AsyncConnection, portfolio: UUID, phase: Phase, session: 
 
     Without a completed session the newest one that has older values is answered, and marked stale. None is after `sessions.newest`.
     """
+    given = {"id": portfolio, "phase": phase.value, "session": session}
     row = (
         await conn.execute(
             text(f"""
@@ -66,13 +67,7 @@ async def choose(conn: AsyncConnection, portfolio: UUID, phase: Phase, session: 
                   AND (CAST(:newest AS date) IS NULL OR session <= :newest)
                 ORDER BY completed_revision >= required_revision DESC, session DESC LIMIT 1
             """),
-            {
-                "id": portfolio,
-                "tenant": tenant_filter(),
-                "phase": phase.value,
-                "session": session,
-                "newest": sessions.newest.get(),
-            },
+            given | {"tenant": tenant_filter(), "newest": sessions.newest.get()},
         )
     ).one_or_none()
     if row is None:
