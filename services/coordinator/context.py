@@ -85,6 +85,7 @@ async def on_trading_days(request: Request) -> None:
     """
     context = context_of(request)
     async with context.engine.connect() as conn:
+        await conn.execution_options(keep_plans=True)
         await load_closures(conn)
         await _assert_own(conn, request)
     sessions.newest.set(context.clock.last_due())

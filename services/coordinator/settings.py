@@ -91,7 +91,7 @@ class CoordinatorSettings(ServiceSettings):
         default=7, ge=1, description="Days for which a repeated request is answered as before"
     )
     keep_idempotency_keys: int = Field(
-        default=100_000, ge=100, description="Most idempotency keys; the oldest go first"
+        default=100_000, ge=100, description="Most idempotency keys of a tenant; the oldest go first"
     )
     keep_dead_letters_days: int | None = Field(
         default=None,

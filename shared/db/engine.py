@@ -114,10 +114,16 @@ def _try_rested_connections(engine: AsyncEngine) -> None:
 
 
 @asynccontextmanager
-async def snapshot(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """One REPEATABLE READ, read-only view: revisions, inputs and price versions that belong together."""
+async def snapshot(engine: AsyncEngine, *, keep_plans: bool = False) -> AsyncIterator[AsyncConnection]:
+    """One REPEATABLE READ, read-only view: revisions, inputs and price versions that belong together.
+
+    keep_plans : of a request (`tenancy.confine`), whose statements read a few rows by their keys, whatever the parameters: the server
+        plans each once a connection, and not at every call
+    """
     async with engine.connect() as connection:
-        await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        await connection.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True, keep_plans=keep_plans
+        )
         async with connection.begin():
             yield connection
 

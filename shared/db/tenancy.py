@@ -21,6 +21,9 @@ HOUSE: Final = UUID("00000000-0000-4000-8000-000000000001")
 """The first tenant, which every installation has. Its operators operate the installation."""
 SETTING: Final = "leadline.tenant"
 EVERYTHING: Final = "*"
+_TELL: Final = f"SELECT set_config('{SETTING}', $1, true)"
+# With policies a statement of one row takes longer to plan than to run, and the server, which compares costs, never keeps its plan.
+_TELL_AND_KEEP: Final = f"{_TELL}, set_config('plan_cache_mode', 'force_generic_plan', true)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,8 @@ def _tell(connection: Connection) -> None:
     if sight is None:
         return
     value: Any = EVERYTHING if sight.everything else str(sight.tenant)
-    connection.exec_driver_sql("SELECT set_config('leadline.tenant', $1, true)", (value,)).close()
+    kept = connection.get_execution_options().get("keep_plans")
+    connection.exec_driver_sql(_TELL_AND_KEEP if kept else _TELL, (value,)).close()
 
 
 def _record(connection: Connection) -> None:

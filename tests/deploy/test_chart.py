@@ -14,7 +14,7 @@ from services.ingest.settings import IngestSettings
 from services.risk.settings import RiskSettings
 from shared.db import migrate
 from shared.db.roles import SERVICES, role_of
-from shared.settings import ServiceSettings
+from shared.settings import ServiceSettings, is_secret
 from tests.support import charts
 
 COMPUTE = [service for service in SERVICES if service != "coordinator"]
@@ -37,6 +37,13 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "full": FULL,
     "plain": {"kafka": {"protocol": "PLAINTEXT", "mechanism": "", "secret": ""}, "networkPolicy": {"enabled": False}},
     "mutual": {"kafka": {"protocol": "SSL", "mechanism": "", "tlsSecret": "t"}, "autoscaling": {"enabled": True}},
+    "openid": {
+        "oidc": {
+            "issuer": "https://login.example.org",
+            "redirectUrl": "https://leadline.example.org/sign-in/openid/callback",
+            "secret": "sign-in",
+        }
+    },
     "oauth": {"kafka": {"mechanism": "OAUTHBEARER", "oauth": {"tokenUrl": "https://t.example.org", "clientId": "c"}}},
     "one": {"services": {"api": {"replicas": 0, "resources": {}}}, "token": {"secret": ""}},
 }
@@ -115,6 +122,29 @@ def test_services_are_told_what_their_settings_know(
         role = role_of("coordinator" if service == "api" else service)
         assert made.database_address.startswith(f"postgresql://{role}:a%20secret%20of"), service
         assert made.kafka_username in (role, None), service
+
+
+def test_people_can_sign_in_at_a_provider_and_its_secret_is_a_file(rendered: Rendered) -> None:
+    """Every setting of it reaches whoever answers HTTP; pods that compute know nothing of it, and nobody does where it is not set."""
+    fields = {name: of for name, of in CoordinatorSettings.model_fields.items() if name.startswith("oidc_")}
+    named = {f"LEADLINE_{name.upper()}{'_FILE' if is_secret(of) else ''}" for name, of in fields.items()}
+    for variant, documents in rendered.items():
+        for service, document in of(documents, "Deployment").items():
+            told = {name: value for name, value in environment(document).items() if "OIDC" in name}
+            expected = named if variant == "openid" and service in ("api", "coordinator") else set()
+            assert set(told) == expected, (variant, service)
+            sources = next(each for each in pod(document)["volumes"] if each["name"] == "secrets")["projected"]
+            mounted = {
+                f"/etc/leadline/secrets/{item['path']}": source["secret"]["name"]
+                for source in sources["sources"]
+                for item in source["secret"]["items"]
+            }
+            read = {mounted[value] for name, value in told.items() if name.endswith("_FILE")}
+            assert read == ({"sign-in"} if expected else set()), (variant, service)
+            assert ("sign-in" in mounted.values()) == bool(expected), (variant, service)
+    way_out = of(rendered["openid"], "NetworkPolicy")["sign-in"]["spec"]
+    assert way_out["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "api"
+    assert way_out["egress"] == [{"ports": [{"port": 443, "protocol": "TCP"}]}]
 
 
 def test_control_runs_in_one_place_and_readers_apart(rendered: Rendered) -> None:
@@ -196,6 +226,10 @@ def test_lag_scales_what_computes_and_nothing_else(rendered: Rendered) -> None:
         ({"ingress": {"enabled": True}}, "ingress.host is needed"),
         ({"settings": {"PATH": "x"}}, "PATH"),
         ({"drainSeconds": 30}, "drainSeconds"),
+        ({"oidc": {"issuer": "https://login.example.org"}}, "oidc.secret is needed"),
+        ({"oidc": {"issuer": "https://login.example.org", "secret": "s", "clientId": ""}}, "oidc.clientId is needed"),
+        ({"oidc": {"issuer": "http://login.example.org", "secret": "s"}}, "issuer"),
+        ({"oidc": {"clientSecret": "told-to-everybody"}}, "clientSecret"),
     ],
 )
 def test_values_that_cannot_work_are_refused(rendered: Rendered, values: Mapping[str, Any], said: str) -> None:

@@ -16,7 +16,9 @@ from sqlalchemy.engine import make_url
 
 from deploy import acls, cli, env_file, image_digests, settings_reference
 from deploy.embedded import run
+from services.coordinator.settings import CoordinatorSettings
 from shared.db.roles import API, SERVICES, role_of
+from shared.settings import is_secret
 from tests.support import compose
 
 
@@ -279,6 +281,7 @@ def test_variables_are_read_as_compose_reads_them() -> None:
     assert compose.interpolate("a ${X:-b} ${Y:-}", {"X": "c"}) == "a c "
     assert compose.interpolate("${X:-b}", {}) == "b"
     assert compose.interpolate("${X:-b}", {"X": ""}) == "b"
+    assert [compose.interpolate("${X:+b}", given) for given in ({}, {"X": ""}, {"X": "c"})] == ["", "", "b"]
 
 
 def test_no_name_stands_twice() -> None:
@@ -312,6 +315,9 @@ def test_no_name_stands_twice() -> None:
         ("LEADLINE_RATE_LIMIT", ["coordinator"]),
         ("LEADLINE_MAX_BODY_MB", ["coordinator"]),
         ("LEADLINE_HOSTS", ["coordinator"]),
+        ("LEADLINE_OIDC_ISSUER", ["coordinator"]),
+        ("LEADLINE_OIDC_CLIENT_ID", ["coordinator"]),
+        ("LEADLINE_OIDC_REDIRECT_URL", ["coordinator"]),
         ("LEADLINE_MAX_LOTS", ["coordinator"]),
         ("LEADLINE_MAX_SYMBOLS", ["coordinator"]),
         ("LEADLINE_MAX_SESSIONS", ["coordinator"]),
@@ -359,6 +365,33 @@ def test_what_can_be_set_is_passed_on(service: str) -> None:
     fields = set(settings_reference.classes()[service].model_fields) - DECIDED
     fields -= {name for name in fields if name.startswith((*OF_OTHER_BROKERS, *ELSEWHERE)) or name.endswith("_url")}
     assert {f"LEADLINE_{name.upper()}" for name in fields} - told == set()
+
+
+def test_people_can_sign_in_at_a_provider_and_its_secret_is_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every setting of it reaches the coordinator, as its own settings read them, and no other service."""
+    services, whole = compose.load(), yaml.safe_load(compose.FILE.read_text())
+    fields = {name for name in CoordinatorSettings.model_fields if name.startswith("oidc_")}
+    told = {name for name in services["coordinator"]["environment"] if "OIDC" in name}
+    secret = {name for name in fields if is_secret(CoordinatorSettings.model_fields[name])}
+    assert secret == {"oidc_client_secret"}
+    assert told == {f"LEADLINE_{name.upper()}{'_FILE' if name in secret else ''}" for name in fields}
+    assert {name for name, of in services.items() if "OIDC" in json.dumps(of)} == {"coordinator"}
+    assert {name for name, of in services.items() if "secrets" in of} == {"coordinator"}
+    [mounted] = services["coordinator"]["secrets"]
+    place = "LEADLINE_OIDC_CLIENT_SECRET_FILE"
+    given = {place: str(tmp_path / "secret")}
+    source, inside = whole["secrets"][mounted]["file"], services["coordinator"]["environment"][place]
+    assert [compose.interpolate(source, of) for of in (given, {})] == [given[place], "/dev/null"]
+    assert [compose.interpolate(inside, of) for of in (given, {})] == [f"/run/secrets/{mounted}", ""]
+    (tmp_path / "secret").write_text("the-clients-own-secret\n")
+    monkeypatch.setenv(place, "")
+    assert CoordinatorSettings().oidc_client_secret is None
+    monkeypatch.setenv(place, given[place])
+    read = CoordinatorSettings().oidc_client_secret
+    assert read is not None
+    assert read.get_secret_value() == "the-clients-own-secret"
 
 
 def test_scenarios_of_ones_own_can_be_mounted() -> None:

@@ -32,7 +32,7 @@ FILE = ROOT / "docker-compose.yml"
 JOBS = ("roles", "migrate", "topics")
 READY_SECONDS = 120.0
 SIGNING_IN = {f"LEADLINE_KAFKA_{name}" for name in ("SECURITY_PROTOCOL", "SASL_MECHANISM", "USERNAME", "PASSWORD")}
-_VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
+_VARIABLE = re.compile(r"\$\{(\w+)(?::([-?+])([^}]*))?\}")
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,14 @@ def application_services() -> list[str]:
 
 
 def interpolate(text: str, variables: Mapping[str, str]) -> str:
-    """`${NAME:-default}` and `${NAME:?message}` as compose reads them. Raises `LookupError` with the message."""
+    """`${NAME:-default}`, `${NAME:+instead}` and `${NAME:?message}` as compose reads them. Raises `LookupError` with the message."""
 
     def value(found: re.Match[str]) -> str:
         given = variables.get(found[1])
         if not given and found[2] == "?":
             raise LookupError(f"{found[1]}: {found[3]}")
+        if found[2] == "+":
+            return found[3] if given else ""
         return given or found[3] or ""
 
     return _VARIABLE.sub(value, text)

@@ -103,6 +103,11 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
           name: {{ .root.Values.token.secret }}
           items: [{ key: token, path: token }]
       {{- end }}
+      {{- if and .token .root.Values.oidc.issuer }}
+      - secret:
+          name: {{ required "oidc.secret is needed with oidc.issuer" .root.Values.oidc.secret }}
+          items: [{ key: client-secret, path: oidc }]
+      {{- end }}
 {{- if and (or .database .migrate) .root.Values.database.tlsSecret }}
 - name: database-tls
   secret: { secretName: {{ .root.Values.database.tlsSecret }}, defaultMode: 0440 }

@@ -19,7 +19,7 @@ from shared.db.tenancy import own_tenant
 MOST_BYTES = 16_384
 """Of an answer that is kept as it is."""
 MOST_LARGE = 50
-"""Large answers at a time; the oldest go first."""
+"""Large answers of a tenant at a time; the oldest go first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +95,10 @@ async def forget_large(conn: AsyncConnection, most: int = MOST_LARGE) -> int:
     result = await conn.execute(
         text("""
             UPDATE coordinator.idempotency SET large = NULL
-            WHERE (tenant_id, key, endpoint) IN (SELECT tenant_id, key, endpoint FROM coordinator.idempotency WHERE large IS NOT NULL
+            WHERE (tenant_id, key, endpoint) IN (SELECT tenant_id, key, endpoint FROM coordinator.idempotency
+                                                 WHERE large IS NOT NULL AND tenant_id = :tenant
                                                  ORDER BY created_at DESC, key OFFSET :most)
         """),
-        {"most": most},
+        {"most": most, "tenant": own_tenant()},
     )
     return int(result.rowcount)

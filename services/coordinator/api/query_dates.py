@@ -47,8 +47,10 @@ def assert_in_order(first: date | None, last: date | None) -> None:
 
 
 @asynccontextmanager
-async def session_snapshot(context: Context, portfolio: UUID, session: date | None) -> AsyncIterator[AsyncConnection]:
-    """A snapshot of the database for a session's answer, once it is known that the day can have one."""
-    async with snapshot(context.engine) as conn:
+async def session_snapshot(
+    context: Context, portfolio: UUID, session: date | None, *, keep_plans: bool = False
+) -> AsyncIterator[AsyncConnection]:
+    """A snapshot of the database for a session's answer, once it is known that the day can have one. `keep_plans` as `snapshot` has it."""
+    async with snapshot(context.engine, keep_plans=keep_plans) as conn:
         await sessions.check_of(conn, context.clock, portfolio, session)
         yield conn

@@ -52,7 +52,7 @@ async def positions(portfolio_id: UUID, context: Ctx, session: Session = None) -
     response_model=results_models.FactorExposures,
 )
 async def factor_exposures(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
-    async with session_snapshot(context, portfolio_id, session) as conn:
+    async with session_snapshot(context, portfolio_id, session, keep_plans=True) as conn:
         return await portfolios.risk_document(conn, portfolio_id, "exposures", session)
 
 
@@ -62,7 +62,7 @@ async def factor_exposures(portfolio_id: UUID, context: Ctx, session: Session = 
     response_model=risk_models.Risk,
 )
 async def risk(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
-    async with session_snapshot(context, portfolio_id, session) as conn:
+    async with session_snapshot(context, portfolio_id, session, keep_plans=True) as conn:
         return await portfolios.risk_document(conn, portfolio_id, "risk", session)
 
 
@@ -72,7 +72,7 @@ async def risk(portfolio_id: UUID, context: Ctx, session: Session = None) -> dic
     response_model=results_models.Scorecard,
 )
 async def forecasts_scored(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
-    async with session_snapshot(context, portfolio_id, session) as conn:
+    async with session_snapshot(context, portfolio_id, session, keep_plans=True) as conn:
         return await portfolios.scorecard_document(conn, portfolio_id, session)
 
 
@@ -82,7 +82,7 @@ async def forecasts_scored(portfolio_id: UUID, context: Ctx, session: Session = 
     response_model=results_models.Correlations,
 )
 async def correlations(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
-    async with session_snapshot(context, portfolio_id, session) as conn:
+    async with session_snapshot(context, portfolio_id, session, keep_plans=True) as conn:
         return await portfolios.risk_document(conn, portfolio_id, "correlations", session)
 
 
@@ -92,7 +92,7 @@ async def correlations(portfolio_id: UUID, context: Ctx, session: Session = None
     response_model=results_models.Stress,
 )
 async def stress(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
-    async with session_snapshot(context, portfolio_id, session) as conn:
+    async with session_snapshot(context, portfolio_id, session, keep_plans=True) as conn:
         return await portfolios.risk_document(conn, portfolio_id, "stress", session)
 
 

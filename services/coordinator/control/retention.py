@@ -29,7 +29,7 @@ SLICE = 5_000
 class Keep:
     """For how many days; None: for good.
 
-    keys : idempotency keys at a time, the oldest go first
+    keys : idempotency keys of a tenant at a time, the oldest go first: who sends many pushes out nobody else's
     """
 
     idempotency: int = 7
@@ -51,8 +51,8 @@ class Keep:
 
 _OLDER = "clock_timestamp() - make_interval(days => :days)"
 _IDEMPOTENCY = f"""
-    DELETE FROM coordinator.idempotency WHERE (key, endpoint) IN (
-        SELECT key, endpoint FROM coordinator.idempotency WHERE created_at < {_OLDER} LIMIT :slice)
+    DELETE FROM coordinator.idempotency WHERE (tenant_id, key, endpoint) IN (
+        SELECT tenant_id, key, endpoint FROM coordinator.idempotency WHERE created_at < {_OLDER} LIMIT :slice)
 """
 # Retries come within minutes, and what a large answer said can be read again.
 _LARGE = """
@@ -60,8 +60,11 @@ _LARGE = """
     WHERE large IS NOT NULL AND created_at < clock_timestamp() - interval '1 hour'
 """
 _KEYS = """
-    DELETE FROM coordinator.idempotency WHERE (key, endpoint) IN (
-        SELECT key, endpoint FROM coordinator.idempotency ORDER BY created_at DESC, key OFFSET :most LIMIT :slice)
+    DELETE FROM coordinator.idempotency WHERE (tenant_id, key, endpoint) IN (
+        SELECT tenant_id, key, endpoint FROM (
+            SELECT tenant_id, key, endpoint, row_number() OVER (PARTITION BY tenant_id ORDER BY created_at DESC, key) AS n
+            FROM coordinator.idempotency) ordered
+        WHERE n > :most LIMIT :slice)
 """
 # Settled only, by when they were.
 _DEAD_LETTERS = f"""

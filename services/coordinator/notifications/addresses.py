@@ -13,10 +13,11 @@ from shared.network import is_allowed_address
 MOST = 2_000
 
 
-def check_url(url: str, *, private: bool) -> str:
+def check_url(url: str, *, private: bool, loopback: bool = True) -> str:
     """The URL as it is kept. Raises `Invalid`, which names what is wrong with it.
 
-    private : http, and addresses of one's own network, are allowed (LEADLINE_WEBHOOK_PRIVATE)
+    private  : http, and addresses of one's own network, are allowed (LEADLINE_WEBHOOK_PRIVATE)
+    loopback : whether it may lead to this machine without that: what listens here is of whoever operates the installation
     """
     found = url.strip()
     try:
@@ -28,12 +29,14 @@ def check_url(url: str, *, private: bool) -> str:
         raise _invalid(url, "Give a URL such as https://example.org/leadline.")
     if parts.username is not None or parts.password is not None or parts.fragment:
         raise _invalid(url, "Leave name, password and #fragment out of it; messages are signed.")
+    if not (private or loopback) and is_loopback(host):
+        raise _invalid(url, "The server's own machine is its operators' alone. Give a public address by https.")
     if parts.scheme == "http" and not (private or is_loopback(host)):
         raise _invalid(
             url, "Only https is sent to; http to this machine alone (127.0.0.1), or with LEADLINE_WEBHOOK_PRIVATE."
         )
     literal = _literal(host)
-    if literal is not None and not (private or is_allowed_address(literal, allow_loopback=True)):
+    if literal is not None and not (private or is_allowed_address(literal, allow_loopback=loopback)):
         raise _invalid(
             url, f"{host} is not a public address. LEADLINE_WEBHOOK_PRIVATE allows those of one's own network."
         )

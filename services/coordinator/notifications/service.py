@@ -14,6 +14,7 @@ from services.coordinator.notifications.delivery import LEASE
 from services.coordinator.notifications.evaluation import STATUS, check_figure
 from services.coordinator.notifications.model import Limit, Op, Webhook, draw_secret
 from services.coordinator.results.portfolios import require_portfolio
+from shared.db.tenancy import HOUSE, own_tenant
 
 MOST_LIMITS = 200
 MOST_WEBHOOKS = 50
@@ -44,9 +45,10 @@ async def delete_limit(conn: AsyncConnection, limit: UUID) -> None:
 async def add_webhook(conn: AsyncConnection, name: str, url: str, *, private: bool) -> tuple[Webhook, str]:
     """A new webhook and the secret that signs its messages, which is told here and never again.
 
-    What is breached now it is told at once. Raises `Invalid` for a URL that it cannot lead to, `Conflict` for a name in use.
+    What is breached now it is told at once. Other tenants than the first reach nothing of the server's own machine. Raises `Invalid`
+    for a URL that it cannot lead to, `Conflict` for a name in use.
     """
-    target = check_url(url, private=private)
+    target = check_url(url, private=private, loopback=own_tenant() == HOUSE)
     if await webhook_store.count(conn) >= MOST_WEBHOOKS:
         raise Conflict(
             f"There are {MOST_WEBHOOKS} webhooks, the most there can be. Delete some.", code="too_many_webhooks"

@@ -106,6 +106,7 @@ async def enqueue_changes(conn: AsyncConnection) -> int:
                 FROM coordinator.limit_states s
                 JOIN coordinator.portfolios p ON p.id = s.portfolio_id AND p.deleted_at IS NULL
                 -- Nobody is told of what is another's.
+                JOIN coordinator.limits l ON l.id = s.limit_id AND l.tenant_id = p.tenant_id
                 JOIN coordinator.webhooks w ON w.tenant_id = p.tenant_id
                 LEFT JOIN coordinator.subscriptions t
                     ON t.webhook_id = w.id AND t.limit_id = s.limit_id AND t.portfolio_id = s.portfolio_id

@@ -56,20 +56,22 @@ async def choose(conn: AsyncConnection, portfolio: UUID, phase: Phase, session: 
 
     Without a completed session the newest one that has older values is answered, and marked stale. None is after `sessions.newest`.
     """
-    await require_portfolio(conn, portfolio)
+    given = {"id": portfolio, "phase": phase.value, "session": session}
     row = (
         await conn.execute(
-            text("""
+            text(f"""
                 SELECT session, completed_revision < required_revision AS stale FROM ledger.units
-                WHERE portfolio_id = :id AND phase = CAST(:phase AS ledger.phase) AND completed_revision > 0
+                WHERE portfolio_id = (SELECT id FROM coordinator.portfolios WHERE id = :id AND deleted_at IS NULL AND {only_own()})
+                  AND phase = CAST(:phase AS ledger.phase) AND completed_revision > 0
                   AND (CAST(:session AS date) IS NULL OR session = :session)
                   AND (CAST(:newest AS date) IS NULL OR session <= :newest)
                 ORDER BY completed_revision >= required_revision DESC, session DESC LIMIT 1
             """),
-            {"id": portfolio, "phase": phase.value, "session": session, "newest": sessions.newest.get()},
+            given | {"tenant": tenant_filter(), "newest": sessions.newest.get()},
         )
     ).one_or_none()
     if row is None:
+        await require_portfolio(conn, portfolio)
         when = "any session" if session is None else f"session {session}"
         raise NotFound(
             f"Portfolio {portfolio} has no {_VALUES[phase]} for {when} yet. GET /api/v1/portfolios/{portfolio}/status says what is "

@@ -25,7 +25,7 @@ from services.ingest.store import prices, refresh, remap, universe, waiting
 from services.ingest.workflow import planning
 from services.ingest.workflow.fetching import Fetcher
 from services.ingest.workflow.symbol_lease import SymbolLease, SymbolLeaseLost, lease_symbols
-from services.ingest.workflow.write import Patience, complete_ready, find_ready, write_rows
+from services.ingest.workflow.write import Patience, complete_ready, complete_written, write_rows
 from shared import ledger
 from shared.clock import Clock
 from shared.db.closures import assert_calendar_current
@@ -254,7 +254,7 @@ class IngestWorker:
                     raised = await self._complete_ready(conn, portfolios, sessions, symbols)
                     failpoint("phase.before_commit")
         if raised is None:
-            raised = await self._complete_written(portfolios, sessions, symbols)
+            raised = await complete_written(self._engine, portfolios, sessions, self._calendar, self._patience, symbols)
         self._wake()
         log.info(
             "prices_written",
@@ -286,20 +286,6 @@ class IngestWorker:
             failpoint("phase.before_commit")
         self._wake()
         return raised
-
-    async def _complete_written(
-        self, portfolios: Sequence[UUID], sessions: Sequence[date], changed: Collection[str]
-    ) -> Completed:
-        """Looks first without the commit-order lock: of fifty thousand lots that takes long, and while parts are to come it is in vain."""
-        async with self._engine.connect() as conn:
-            if not any(await find_ready(conn, portfolios, sessions, self._calendar, self._patience, changed)):
-                return Completed({})
-        async with self._engine.begin() as conn:
-            await acquire_commit_order_lock(conn)
-            await assert_calendar_current(conn)
-            raised = await self._complete_ready(conn, portfolios, sessions, changed)
-            failpoint("phase.before_commit")
-            return raised
 
     async def _complete_ready(
         self, conn: AsyncConnection, portfolios: Sequence[UUID], sessions: Sequence[date], changed: Collection[str] = ()

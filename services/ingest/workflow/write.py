@@ -5,7 +5,7 @@ from datetime import date, datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.ingest.compute.gap_changes import GapChange, find_gap_changes, settled_by
 from services.ingest.compute.returns import replace_gaps
@@ -16,7 +16,8 @@ from services.ingest.store import remap as replacing
 from services.ingest.workflow import instrument_class
 from shared import ledger
 from shared.clock import Clock
-from shared.db.engine import assert_commit_order_lock, next_change_seq
+from shared.db.closures import assert_calendar_current
+from shared.db.engine import acquire_commit_order_lock, assert_commit_order_lock, next_change_seq
 from shared.events.services import PricesRestated
 from shared.ledger import Completed, schedule
 from shared.market.calendar import Calendar
@@ -167,6 +168,29 @@ async def complete_ready(
         failpoint("phase.after_results")
         await ledger.record_progress(conn, Phase.INGEST, sorted({key.portfolio_id for key in raised.keys}))
     return raised
+
+
+async def complete_written(
+    engine: AsyncEngine,
+    portfolios: Sequence[UUID],
+    sessions: Sequence[date],
+    calendar: Calendar,
+    patience: Patience,
+    changed_symbols: Collection[str],
+) -> Completed:
+    """Complete, in a transaction of its own, what several have written.
+
+    Looks first without the commit-order lock: of fifty thousand lots that takes long, and while parts are to come it is in vain.
+    """
+    async with engine.connect() as conn:
+        if not any(await find_ready(conn, portfolios, sessions, calendar, patience, changed_symbols)):
+            return Completed({})
+    async with engine.begin() as conn:
+        await acquire_commit_order_lock(conn)
+        await assert_calendar_current(conn)
+        raised = await complete_ready(conn, portfolios, sessions, calendar, patience, changed_symbols=changed_symbols)
+        failpoint("phase.before_commit")
+        return raised
 
 
 async def find_ready(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import httpx2
 import pytest
 
 from tests.store.coordinator.conftest import PREFIX, Api, make_app
+from tests.store.coordinator.test_reads import complete_with_results
+from tests.store.coordinator.two_tenants import concrete, page_routes_of
 
 SERVER = "the-token-of-the-server"
 
@@ -86,3 +89,48 @@ async def test_the_first_token_of_an_open_server_is_an_operators(api: Api) -> No
     signed = await api.client.post("/sign-in", data={"token": secret})
     assert signed.status_code == 303
     assert "mine" in (await api.client.get("/settings")).text
+
+
+async def test_every_page_wants_its_reader_signed_in_and_every_form_the_role_for_it(
+    api: Api, browser: httpx2.AsyncClient
+) -> None:
+    """Made from what is served, so that a page cannot be added without a lock."""
+    reader = await create(browser)
+    app = make_app(api.context.engine, [], token=SERVER)
+    entrances = ("/sign-in", "/sign-out", "/invitation", "/docs")
+    # What is one's own to do: in which tenant one reads, and when one leaves.
+    own = {"/settings/sign-out-everywhere", "/settings/tenant"}
+    ids = re.compile(r"\{[^}]*\}")
+    routes = [
+        (method, route.path)
+        for route in page_routes_of()
+        for method in sorted(route.methods or ())
+        if not route.path.startswith(entrances)
+    ]
+    assert {path for method, path in routes if method == "POST"} > own
+    assert len(routes) > 45
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://test") as nobody:
+        for method, path in routes:
+            answer = await nobody.request(method, ids.sub(str(uuid4()), path))
+            turned_away = answer.headers.get("location", "").startswith("/sign-in") or answer.status_code == 401
+            assert turned_away, (method, path, answer.status_code)
+        assert (await nobody.post("/sign-in", data={"token": reader})).status_code == 303
+        for method, path in routes:
+            if method != "GET" and path not in own:
+                answer = await nobody.request(method, ids.sub(str(uuid4()), path))
+                assert (answer.status_code, "needs the role" in answer.text) == (403, True), (method, path)
+
+
+async def test_who_is_alone_on_an_installation_reads_of_no_tenant(api: Api) -> None:
+    identity = await complete_with_results(api)
+    read = 0
+    for route in page_routes_of():
+        if "GET" not in (route.methods or ()) or route.path.startswith(("/sign", "/invitation", "/docs")):
+            continue
+        if route.path.endswith("/live"):
+            continue
+        answer = await api.client.get(concrete(route.path, {"portfolio_id": identity}))
+        words = re.sub(r"<(script|style)\b.*?</\1>|<[^>]*>", " ", answer.text, flags=re.DOTALL)
+        assert not re.search("tenant|house", words, re.IGNORECASE), route.path
+        read += answer.status_code == 200
+    assert read > 15

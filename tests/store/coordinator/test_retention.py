@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
@@ -11,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.coordinator.api import idempotency
 from services.coordinator.control.retention import Keep, forget
+from shared.db.tenancy import HOUSE
 from shared.messaging import dead_letters, replays
 from tests.store.coordinator.conftest import PREFIX, Api
 from tests.store.coordinator.test_letters import put
@@ -46,6 +48,20 @@ async def test_the_oldest_keys_go_first_and_some_at_a_time(api: Api, loops: Asyn
     assert [key for (key,) in await api.rows("SELECT key FROM coordinator.idempotency ORDER BY created_at DESC")] == [
         "1", "2", "3", "4", "5",
     ]  # fmt: skip
+
+
+async def test_no_tenants_keys_push_out_anothers_or_go_with_them(api: Api, loops: AsyncEngine) -> None:
+    """Neither by their number nor by being the same: a key that is forgotten would be done a second time."""
+    await api.run("INSERT INTO coordinator.tenants (id, name) VALUES (:id, 'b')", id=(other := uuid4()))
+    put_key = """INSERT INTO coordinator.idempotency (tenant_id, key, endpoint, request_hash, status, response, created_at)
+                 VALUES (:tenant, :key, 'e', 'h', 200, 'null', now() - make_interval(hours => :hours))"""
+    for tenant, key, hours in (
+        (HOUSE, "same", 169), (other, "same", 5), (other, "kept", 6), (HOUSE, "a", 1), (HOUSE, "b", 2), (HOUSE, "c", 3),
+    ):  # fmt: skip
+        await api.run(put_key, tenant=tenant, key=key, hours=hours)
+    assert await forget(loops, Keep(keys=2)) == {"idempotency_answers": 2}
+    kept = await api.rows("SELECT tenant_id, key FROM coordinator.idempotency")
+    assert set(kept) == {(other, "same"), (other, "kept"), (HOUSE, "a"), (HOUSE, "b")}
 
 
 async def test_settled_letters_and_events_that_cannot_be_sent_go_by_their_age_and_open_ones_never(

@@ -8,12 +8,16 @@ from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from shared.db.engine import snapshot
+from shared.db.tenancy import HOUSE, Sight, use_sight
 from shared.events.services import COMPLETION
 from shared.work import Phase
 from tests.store.coordinator.conftest import PREFIX, SERVER, Api, make_app
 from tests.store.coordinator.test_people import HEAD, client_of, made, operator_of, upload
+from tests.store.coordinator.test_reads import complete_with_results
 
 
 @pytest.fixture
@@ -66,3 +70,41 @@ async def test_an_audit_of_one_portfolio_knows_the_outbox_and_no_other_tenants_p
         assert (status, found["drift"]) == (200, [each for each in whole if each["portfolio_id"] == portfolio])
     for portfolio, head in ((ours, own), (theirs, HEAD), (f"{theirs}&portfolio_id={ours}", own)):
         assert (await audit(portfolio, head))[0] == 404, portfolio
+
+
+async def test_answers_of_one_session_are_read_with_plans_that_are_kept_and_nothing_else_is(
+    api: Api, engines: tuple[AsyncEngine, AsyncEngine]
+) -> None:
+    """What policies add is planning: a statement that reads a few rows by key is planned once a connection. For its transaction alone."""
+    identity = await complete_with_results(api)
+    engine, _ = engines
+    told: list[str] = []
+
+    def note(conn: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if "leadline.tenant" in statement:
+            told.append(statement)
+
+    event.listen(engine.sync_engine, "before_cursor_execute", note)
+    try:
+        for path in ("risk", "factor-exposures", "correlations", "stress", "scorecard"):
+            told.clear()
+            await api.client.get(f"{PREFIX}/portfolios/{identity}/{path}")
+            assert sum("force_generic_plan" in each for each in told) == 2, (
+                path,
+                "what every request looks up, and the answer",
+            )
+        told.clear()
+        assert (await api.client.get(f"{PREFIX}/portfolios")).status_code == 200
+        assert sum("force_generic_plan" in each for each in told) == 1
+        assert len(told) > 1
+    finally:
+        event.remove(engine.sync_engine, "before_cursor_execute", note)
+    with use_sight(Sight(HOUSE)):
+        for kept in (True, False):
+            async with snapshot(engine, keep_plans=kept) as conn:
+                mode, tenant = (
+                    await conn.execute(
+                        text("SELECT current_setting('plan_cache_mode'), current_setting('leadline.tenant')")
+                    )
+                ).one()
+            assert (mode, tenant) == ("force_generic_plan" if kept else "auto", str(HOUSE))

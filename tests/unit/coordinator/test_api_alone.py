@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -26,9 +28,18 @@ READ_ONLY = SETTINGS.model_copy(update={"read_only": True})
 
 
 def routes(app: FastAPI) -> set[tuple[str, str]]:
-    return {
-        (route.path, method) for route in app.routes if isinstance(route, APIRoute) for method in route.methods or ()
-    }
+    """Of the application and of what it includes."""
+
+    def walk(found: Iterable[Any]) -> Iterator[tuple[str, str]]:
+        for route in found:
+            if isinstance(route, APIRoute):
+                yield from ((route.path, method) for method in route.methods or ())
+            elif (included := getattr(route, "original_router", None)) is not None:
+                yield from walk(included.routes)
+
+    served = set(walk(app.routes))
+    assert len(served) > 150
+    return served
 
 
 def service(app: FastAPI) -> Service:
