@@ -31,7 +31,7 @@ PARTS = (Part.generate,) if os.environ.get("LEADLINE_STATEFUL_SHRINK") == "0" el
 settings.register_profile(
     "lives",
     stateful_step_count=40,
-    max_examples=14,
+    max_examples=10,
     # The same lives each time: a change is answered for by what it changes. New ones are looked for at night.
     derandomize=True,
     deadline=None,
