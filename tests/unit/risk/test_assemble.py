@@ -166,7 +166,7 @@ def test_an_option_stands_in_its_underlyings_sector_and_name() -> None:
     panel = cases.panel(["AAPL", "AAPL210115C00120000"], kinds={"AAPL210115C00120000": Kind.OPTION})
     listed = LotList.of([TWO], ["AAPL210115C00120000"])
     unit = HeldRow(ONE, panel.sessions[0], 10.0, listed, np.ones(1), np.array([50_000]))
-    lots = merge_lots(unit, {TWO: UserClassification("OPTIONS", None, "AAPL")})
+    lots = merge_lots(unit, {TWO.bytes: UserClassification("OPTIONS", None, "AAPL")})
     book = build_book(
         panel,
         [ONE],
