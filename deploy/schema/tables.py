@@ -45,6 +45,7 @@ TABLES: Mapping[str, str] = {
     "coordinator.notifications": "A message to a webhook: to be delivered, delivered, or given up.",
     "ingest.symbols": "A symbol, the range of sessions that providers were asked about, and who is asking now.",
     "ingest.prices": "Price and return of a symbol on a session. Partitioned by year.",
+    "ingest.prices_version": "A value that no other state of the prices has; one row.",
     "ingest.prices_history": "A price that a correction replaced, with the time from which and until which it was believed.",
     "ingest.actions": "A split or dividend, on the session it counts from.",
     "ingest.actions_history": "An action that was corrected or taken back.",

@@ -12,17 +12,16 @@ from datetime import date
 from typing import Literal, TypeAlias
 from uuid import UUID
 
-import numpy as np
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.arrays import DateVector, FloatMatrix, FloatVector
+from shared.db.packed import dates, floats
 from shared.market import layouts
 from shared.market.layouts import sql_element
 from shared.market.reasons import ReasonCode
 from shared.market.registry import EMPTY_BELOW, FACTOR_NAMES, SPREAD_NAMES
 
-_EPOCH = np.datetime64("2000-01-01", "D")  # of PostgreSQL's dates
 _DAY = "int4send(session - DATE '2000-01-01')"
 _DAYS = f"string_agg({_DAY}, ''::bytea ORDER BY session)"
 _UNKNOWN = "'NaN'::float8"
@@ -91,7 +90,7 @@ async def return_histories(conn: AsyncConnection, portfolios: Sequence[UUID], la
         """),
         {"portfolios": list(portfolios), "last": last},
     )
-    return {row[0]: ReturnHistory(_dates(row[1]), *map(_floats, row[2:])) for row in rows}
+    return {row[0]: ReturnHistory(dates(row[1]), *map(floats, row[2:])) for row in rows}
 
 
 async def find_symbol_ids(conn: AsyncConnection, symbols: Iterable[str]) -> dict[str, int]:
@@ -155,7 +154,7 @@ async def facts(conn: AsyncConnection, ids: Sequence[int], first: date, last: da
         """),
         {"ids": list(ids), "first": first, "last": last},
     )
-    return {row[0]: Facts(_dates(row[1]), _floats(row[2]).reshape(-1, len(_FACT_COLUMNS))) for row in rows}
+    return {row[0]: Facts(dates(row[1]), floats(row[2]).reshape(-1, len(_FACT_COLUMNS))) for row in rows}
 
 
 async def missing_facts(
@@ -185,7 +184,7 @@ async def prices(
         """),
         {"ids": list(ids), "first": first, "last": last},
     )
-    return {row[0]: (_dates(row[1]), _floats(row[2])) for row in rows}
+    return {row[0]: (dates(row[1]), floats(row[2])) for row in rows}
 
 
 async def gaps(conn: AsyncConnection, ids: Sequence[int], first: date, last: date) -> list[tuple[int, date, date, str]]:
@@ -202,12 +201,3 @@ async def gaps(conn: AsyncConnection, ids: Sequence[int], first: date, last: dat
 
 def _pack(column: str) -> str:
     return f"string_agg(float8send(coalesce({column}, {_UNKNOWN})), ''::bytea ORDER BY session)"
-
-
-def _dates(packed: bytes) -> DateVector:
-    days: DateVector = _EPOCH + np.frombuffer(packed, dtype=">i4").astype("timedelta64[D]")
-    return days
-
-
-def _floats(packed: bytes) -> FloatVector:
-    return np.frombuffer(packed, dtype=">f8").astype(np.float64)

@@ -18,8 +18,10 @@ from services.risk.compute.report import build_reports
 from services.risk.compute.scenario_file import parse
 from services.risk.compute.scenarios import BadScenarios, Scenarios
 from services.risk.store import results as store
+from services.risk.store.inputs import DatedValues
 from services.risk.workflow.assemble import Inputs, read
 from services.risk.workflow.scenario_sets import scenarios_in_force
+from shared.db.kept_prices import KeptPrices
 from shared.ledger import Completed, Outcome
 from shared.market.registry import MODEL_VERSION
 from shared.work import Batch, Phase, UnitKey
@@ -85,6 +87,7 @@ class RiskWorker:
 
     def __init__(self, scenarios: Scenarios) -> None:
         self._scenarios = scenarios
+        self._kept = KeptPrices[DatedValues]()
         # The matrices are small: BLAS threads wait for each other longer than they compute (a hundredfold on two busy cores),
         # and their number would have a say in the last digit. For the process, since the setting has no other scope.
         threadpool_limits(limits=1, user_api="blas")
@@ -92,7 +95,7 @@ class RiskWorker:
     async def load(self, conn: AsyncConnection, batch: Batch) -> Inputs:
         """Holdings, prices and factor facts of the batch, from the caller's snapshot. Raises `OtherScenarios`."""
         scenarios = await scenarios_in_force(conn, self._scenarios)
-        return replace(await read(conn, batch), scenarios=scenarios)
+        return replace(await read(conn, batch, self._kept), scenarios=scenarios)
 
     def compute(self, inputs: Inputs) -> RiskResults:
         """Pure; rows are encoded here too, since this runs off the event loop."""
