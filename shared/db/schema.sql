@@ -1,4 +1,4 @@
--- The schema as the migrations up to 0050 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
+-- The schema as the migrations up to 0051 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
 -- Comments say why in shared/db/migrations/sql/; what each table is for is in docs/schema.md.
 -- The roles are there before (shared/db/roles.py), and all of this is leadline_owner's. Foreign keys never leave a schema.
 
@@ -1678,6 +1678,8 @@ CREATE TABLE risk.results (
     provisional         boolean NOT NULL DEFAULT false,
     exposure_errors     double precision[],
     tail_parts          double precision[],
+    nav                 double precision,
+    shocks_id           uuid,
     CONSTRAINT results_pkey PRIMARY KEY (portfolio_id, session),
     CONSTRAINT results_quality_check CHECK ((quality = ANY (ARRAY['complete'::text, 'partial'::text])))
 ) WITH (fillfactor=90);
@@ -1746,6 +1748,8 @@ CREATE TABLE risk.results_history (
     provisional         boolean NOT NULL DEFAULT false,
     exposure_errors     double precision[],
     tail_parts          double precision[],
+    nav                 double precision,
+    shocks_id           uuid,
     replaced_at         timestamp with time zone NOT NULL
 );
 ALTER TABLE risk.results_history ALTER betas SET STORAGE EXTERNAL;
@@ -1776,6 +1780,12 @@ CREATE TABLE risk.scenario_sets (
     scenarios jsonb NOT NULL,
     durations jsonb NOT NULL DEFAULT '[]'::jsonb,
     CONSTRAINT scenario_sets_pkey PRIMARY KEY (digest)
+);
+
+CREATE TABLE risk.stress_shocks (
+    shocks_id uuid NOT NULL,
+    shocks    bytea NOT NULL,
+    CONSTRAINT stress_shocks_pkey PRIMARY KEY (shocks_id)
 );
 
 CREATE TABLE ledger.failures (
@@ -2322,6 +2332,8 @@ GRANT SELECT ON TABLE risk.scenario_choice TO leadline_api, leadline_coordinator
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE risk.scenario_choice TO leadline_risk;
 GRANT SELECT ON TABLE risk.scenario_sets TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE risk.scenario_sets TO leadline_risk;
+GRANT SELECT ON TABLE risk.stress_shocks TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_snapshots;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE risk.stress_shocks TO leadline_risk;
 GRANT SELECT ON TABLE snapshots.holdings TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE snapshots.holdings TO leadline_snapshots;
 GRANT SELECT ON TABLE snapshots.holdings_history TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk;

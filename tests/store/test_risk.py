@@ -343,9 +343,11 @@ async def test_returns_are_read_once_for_all_batches_of_a_night(world: World, mo
     for statement in (
         "UPDATE ingest.prices SET total_return = 0.5 WHERE session = :day",
         "DELETE FROM ingest.prices WHERE session = :day AND symbol_id IN (SELECT id FROM ingest.symbols WHERE symbol = 'AAA')",
-        ("INSERT INTO ingest.prices SELECT symbol_id, CAST(:day AS date), open, high, low, close, adj_close, volume, 0.01, return_basis, "
-        "basis, provider, fetched_at, change FROM ingest.prices WHERE session = CAST(:day AS date) - 1 "
-        "AND symbol_id IN (SELECT id FROM ingest.symbols WHERE symbol = 'AAA')"),
+        (
+            "INSERT INTO ingest.prices SELECT symbol_id, CAST(:day AS date), open, high, low, close, adj_close, volume, 0.01, "
+            "return_basis, basis, provider, fetched_at, change FROM ingest.prices WHERE session = CAST(:day AS date) - 1 "
+            "AND symbol_id IN (SELECT id FROM ingest.symbols WHERE symbol = 'AAA')"
+        ),
     ):
         await change(statement)
         assert [await reads(of) for of in (world.portfolio, world.other)] == [1, 0]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter
@@ -78,6 +79,8 @@ class RiskResults:
     rows: Mapping[UnitKey, bytes]
     scenarios: Scenarios
     """What they were computed with."""
+    shocks: Mapping[UUID, bytes]
+    """By digest, what the scenarios do to the factors on each session."""
 
 
 class RiskWorker:
@@ -120,6 +123,7 @@ class RiskWorker:
             dict(zip(keys, outcomes, strict=True)),
             dict(zip(keys, store.encode_rows(whole | figures), strict=True)),
             own,
+            {report.columns["shocks_id"]: report.columns["shocks"] for report in found},
         )
 
     async def save(self, conn: AsyncConnection, results: RiskResults, raised: Completed) -> None:
@@ -127,4 +131,5 @@ class RiskWorker:
         if raised.revision:
             of = results.scenarios
             await store.save_scenarios(conn, of.digest(), of.to_json(), of.durations_to_json())
+            await store.save_shocks(conn, results.shocks)
         await store.save(conn, results.rows, raised.revision, MODEL_VERSION)
