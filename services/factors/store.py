@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 from sqlalchemy import text
@@ -24,8 +24,7 @@ PRICE_ONLY = 2  # the return leaves dividends out
 REMARK = 4  # times the position, from 1 on, of the return's remark among those that are asked for
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
+class Holding(NamedTuple):
     """A lot that needs facts: the symbol (of an option, its underlying), from entry to exit, both sessions included."""
 
     portfolio_id: UUID
@@ -61,20 +60,29 @@ class Series:
     flags: IntVector
 
 
+# Private and cash-like holdings have no market and need no facts.
+_NAME = "CASE investment_class WHEN 'OPTIONS' THEN coalesce(underlying_symbol, symbol) ELSE symbol END"
+_HELD = """
+    coordinator.positions
+    WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND deleted_at IS NULL AND investment_class <> 'PRIVATE'
+      AND coalesce(investment_subtype, '') NOT IN ('CASH', 'MONEY_MARKET')
+      AND entry_session <= :last AND (exit_session IS NULL OR exit_session >= :first)
+"""
+
+
 async def holdings(conn: AsyncConnection, portfolios: Sequence[UUID], first: date, last: date) -> list[Holding]:
-    """Lots of the portfolios held on some session of [first, last]. Private and cash-like holdings have no market and need no facts."""
+    """Lots of the portfolios held on some session of [first, last]."""
     rows = await conn.execute(
-        text("""
-            SELECT DISTINCT portfolio_id, CASE investment_class WHEN 'OPTIONS' THEN coalesce(underlying_symbol, symbol)
-                                               ELSE symbol END, entry_session, exit_session
-            FROM coordinator.positions
-            WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND deleted_at IS NULL AND investment_class <> 'PRIVATE'
-              AND coalesce(investment_subtype, '') NOT IN ('CASH', 'MONEY_MARKET')
-              AND entry_session <= :last AND (exit_session IS NULL OR exit_session >= :first)
-        """),
+        text(f"SELECT DISTINCT portfolio_id, {_NAME}, entry_session, exit_session FROM {_HELD}"),
         {"portfolios": list(portfolios), "first": first, "last": last},
     )
     return [Holding(*row) for row in rows]
+
+
+async def held_symbols(conn: AsyncConnection, portfolios: Sequence[UUID], first: date, last: date) -> list[str]:
+    """What those lots are of, each once."""
+    given = {"portfolios": list(portfolios), "first": first, "last": last}
+    return list((await conn.execute(text(f"SELECT DISTINCT {_NAME} FROM {_HELD}"), given)).scalars())
 
 
 async def symbol_ids(conn: AsyncConnection, symbols: Iterable[str]) -> dict[str, int]:
@@ -266,12 +274,7 @@ METRIC_COLUMNS = (
 PROXY_COLUMNS = ("session", "model_version", "price_version", "proxies", "slopes", "sigmas")
 
 
-async def save(
-    conn: AsyncConnection,
-    exposures: bulk.Records,
-    metrics: bulk.Records,
-    proxies: bulk.Records,
-) -> None:
+async def save(conn: AsyncConnection, exposures: bulk.Records, metrics: bulk.Records, proxies: bulk.Records) -> None:
     """Store facts. One that was computed from older prices than the stored one is dropped, whoever commits first."""
     await _upsert(conn, "exposures", EXPOSURE_COLUMNS, ("symbol_id", "session"), exposures)
     await _upsert(conn, "metrics", METRIC_COLUMNS, ("symbol_id", "session"), metrics)

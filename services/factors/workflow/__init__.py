@@ -13,7 +13,7 @@ import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.factors import compute, store
-from services.factors.workflow.inputs import Inputs, read_holdings, read_inputs
+from services.factors.workflow.inputs import Inputs, read_held_symbols, read_inputs
 from services.factors.workflow.outcomes import unit_outcomes
 from services.factors.workflow.waits import PATIENCE, find_deferred, find_factor_waits, judge, put_off_sessions
 from shared.arrays import FloatMatrix
@@ -52,8 +52,8 @@ class FactorsWorker:
 
         Facts that are merely stale are not locked for: two handlers may compute them, with equal digits.
         """
-        holdings = await read_holdings(conn, batch)
-        ids = await store.symbol_ids(conn, {h.symbol for h in holdings} | set(registry.PROXY_SYMBOLS))
+        held = await read_held_symbols(conn, batch)
+        ids = await store.symbol_ids(conn, held | set(registry.PROXY_SYMBOLS))
         incomplete = await store.find_incomplete(
             conn,
             sorted(ids.values()),

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.factors import compute, store
 from services.factors.store import Changes, Holding, Series
-from services.factors.workflow.outcomes import held_slice
+from services.factors.workflow.outcomes import held_slices
 from services.factors.workflow.waits import NO_WAITS, ProxyGap, Waits
 from shared import ledger
 from shared.arrays import BoolMatrix, DateVector, IntVector
@@ -94,9 +94,10 @@ async def read_inputs(
     stored = await _read_stored(conn, batch, column)
     wanted = np.zeros(versions.facts.shape, dtype=np.bool_)
     wanted[:, proxy_columns] = True
+    on = held_slices(held, batch.sessions)
     for holding in held:
         if holding.symbol in ids:
-            wanted[held_slice(holding, batch.sessions), column[ids[holding.symbol]]] = True
+            wanted[on[holding.entry, holding.exit], column[ids[holding.symbol]]] = True
     needed = compute.stale(versions.facts, stored.versions, wanted)
     proxies_needed = await _read_stored_proxies(conn, batch) < versions.proxies
 
@@ -201,7 +202,13 @@ async def _read_waits(conn: AsyncConnection, batch: Batch, patience: float) -> W
 async def read_holdings(conn: AsyncConnection, batch: Batch) -> list[Holding]:
     """Lots held within the batch. An option without a stated underlying is named by its own symbol."""
     found = await store.holdings(conn, batch.portfolios, batch.first, batch.last)
-    return [
-        Holding(h.portfolio_id, contract.underlying, h.entry, h.exit) if (contract := parse_occ(h.symbol)) else h
-        for h in found
-    ]
+    underlying = {
+        symbol: contract.underlying for symbol in {h.symbol for h in found} if (contract := parse_occ(symbol))
+    }
+    return [h._replace(symbol=underlying[h.symbol]) if h.symbol in underlying else h for h in found]
+
+
+async def read_held_symbols(conn: AsyncConnection, batch: Batch) -> set[str]:
+    """The symbols of `read_holdings`."""
+    found = await store.held_symbols(conn, batch.portfolios, batch.first, batch.last)
+    return {contract.underlying if (contract := parse_occ(symbol)) else symbol for symbol in found}
