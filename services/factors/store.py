@@ -1,26 +1,21 @@
-"""SQL of the factors service: what it reads of the others' tables, and the symbol facts it owns.
-
-Prices come as one row a symbol, with each column packed by `string_agg(float8send(…))`: a night's rectangle of 1,200 symbols
-by 512 sessions is 600,000 cells, which as rows would cost seconds of Python objects and so costs one `frombuffer` a column.
-"""
+"""SQL of the factors service: what it reads of the others' tables (of prices each column packed), and the symbol facts it owns."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.arrays import FloatVector, IntVector
-from shared.db import bulk, locks
+from shared.db import bulk, locks, packed
 from shared.market.curve import Curve
 
-# Into how many keys symbols fall: one lock a symbol would exhaust the server's lock table on a night of thousands.
+# Into how many keys symbols fall: one lock a symbol would exhaust the server's lock table.
 LOCK_STRIPES = 64
 
 # Bits of `Series.flags`.
@@ -29,8 +24,7 @@ PRICE_ONLY = 2  # the return leaves dividends out
 REMARK = 4  # times the position, from 1 on, of the return's remark among those that are asked for
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
+class Holding(NamedTuple):
     """A lot that needs facts: the symbol (of an option, its underlying), from entry to exit, both sessions included."""
 
     portfolio_id: UUID
@@ -51,6 +45,10 @@ class Fact:
     reason: str | None
 
 
+Changes: TypeAlias = tuple[IntVector, IntVector]
+"""Days counted from a first one, and the change number of each."""
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
     """Stored prices of one symbol. `days` counts calendar days from the query's first session; order is arbitrary."""
@@ -62,20 +60,29 @@ class Series:
     flags: IntVector
 
 
+# Private and cash-like holdings have no market and need no facts.
+_NAME = "CASE investment_class WHEN 'OPTIONS' THEN coalesce(underlying_symbol, symbol) ELSE symbol END"
+_HELD = """
+    coordinator.positions
+    WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND deleted_at IS NULL AND investment_class <> 'PRIVATE'
+      AND coalesce(investment_subtype, '') NOT IN ('CASH', 'MONEY_MARKET')
+      AND entry_session <= :last AND (exit_session IS NULL OR exit_session >= :first)
+"""
+
+
 async def holdings(conn: AsyncConnection, portfolios: Sequence[UUID], first: date, last: date) -> list[Holding]:
-    """Lots of the portfolios held on some session of [first, last]. Private and cash-like holdings have no market and need no facts."""
+    """Lots of the portfolios held on some session of [first, last]."""
     rows = await conn.execute(
-        text("""
-            SELECT DISTINCT portfolio_id, CASE investment_class WHEN 'OPTIONS' THEN coalesce(underlying_symbol, symbol)
-                                               ELSE symbol END, entry_session, exit_session
-            FROM coordinator.positions
-            WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND deleted_at IS NULL AND investment_class <> 'PRIVATE'
-              AND coalesce(investment_subtype, '') NOT IN ('CASH', 'MONEY_MARKET')
-              AND entry_session <= :last AND (exit_session IS NULL OR exit_session >= :first)
-        """),
+        text(f"SELECT DISTINCT portfolio_id, {_NAME}, entry_session, exit_session FROM {_HELD}"),
         {"portfolios": list(portfolios), "first": first, "last": last},
     )
     return [Holding(*row) for row in rows]
+
+
+async def held_symbols(conn: AsyncConnection, portfolios: Sequence[UUID], first: date, last: date) -> list[str]:
+    """What those lots are of, each once."""
+    given = {"portfolios": list(portfolios), "first": first, "last": last}
+    return list((await conn.execute(text(f"SELECT DISTINCT {_NAME} FROM {_HELD}"), given)).scalars())
 
 
 async def symbol_ids(conn: AsyncConnection, symbols: Iterable[str]) -> dict[str, int]:
@@ -139,30 +146,33 @@ async def proxy_versions(conn: AsyncConnection, first: date, last: date) -> dict
     return {session: (version, model) for session, version, model in rows}
 
 
+# Days and change numbers of prices, which are many; and of what else changes how a symbol's prices are read, which is little.
+_PRICES = """SELECT symbol_id, session, change FROM ingest.prices
+             WHERE symbol_id = ANY (CAST(:ids AS int[])) AND session BETWEEN :first AND :last"""
+_OTHERS = """
+    SELECT symbol_id, ex_session AS session, change FROM ingest.actions
+    WHERE symbol_id = ANY (CAST(:ids AS int[])) AND ex_session BETWEEN :first AND :last
+    UNION ALL
+    -- Of a symbol that was taken for another security every day is of that change, also one that has no price now.
+    SELECT s.id, CAST(d.day AS date), s.replaced FROM ingest.symbols s
+    CROSS JOIN generate_series(CAST(:first AS timestamp), CAST(:last AS timestamp), interval '1 day') AS d (day)
+    WHERE s.id = ANY (CAST(:ids AS int[])) AND s.replaced IS NOT NULL
+"""
+
+
 async def changes(
-    conn: AsyncConnection, ids: Sequence[int], first: date, last: date
-) -> dict[int, tuple[IntVector, IntVector]]:
-    """Per symbol the days (counted from `first`) of its prices and actions, and their change numbers."""
+    conn: AsyncConnection, ids: Sequence[int], first: date, last: date, *, of_prices: bool
+) -> dict[int, Changes]:
+    """Per symbol the days (counted from `first`) and change numbers of its prices, or of its actions and of the symbol itself."""
     rows = await conn.execute(
-        text("""
+        text(f"""
             SELECT symbol_id, string_agg(int4send(session - CAST(:first AS date)), ''::bytea),
                    string_agg(int8send(change), ''::bytea)
-            FROM (SELECT symbol_id, session, change FROM ingest.prices
-                  WHERE symbol_id = ANY (CAST(:ids AS int[])) AND session BETWEEN :first AND :last
-                  UNION ALL
-                  SELECT symbol_id, ex_session, change FROM ingest.actions
-                  WHERE symbol_id = ANY (CAST(:ids AS int[])) AND ex_session BETWEEN :first AND :last
-                  UNION ALL
-                  -- Of a symbol that was taken for another security every day is of that change, also one that has no price now.
-                  SELECT s.id, CAST(d.day AS date), s.replaced
-                  FROM ingest.symbols s
-                  CROSS JOIN generate_series(CAST(:first AS timestamp), CAST(:last AS timestamp), interval '1 day') AS d (day)
-                  WHERE s.id = ANY (CAST(:ids AS int[])) AND s.replaced IS NOT NULL) c
-            GROUP BY symbol_id
+            FROM ({_PRICES if of_prices else _OTHERS}) AS c GROUP BY symbol_id
         """),
         {"ids": list(ids), "first": first, "last": last},
     )
-    return {symbol_id: (_ints(days, 4), _ints(versions, 8)) for symbol_id, days, versions in rows}
+    return {symbol_id: (packed.ints(days, 4), packed.ints(versions, 8)) for symbol_id, days, versions in rows}
 
 
 async def prices(
@@ -189,7 +199,13 @@ async def prices(
         {"ids": list(ids), "first": first, "last": last, "remarks": list(remarks)},
     )
     return {
-        symbol_id: Series(_ints(days, 4), _floats(close), _floats(adjusted), _floats(returns), _ints(flags, 4))
+        symbol_id: Series(
+            packed.ints(days, 4),
+            packed.floats(close),
+            packed.floats(adjusted),
+            packed.floats(returns),
+            packed.ints(flags, 4),
+        )
         for symbol_id, days, close, adjusted, returns, flags in rows
     }
 
@@ -258,12 +274,7 @@ METRIC_COLUMNS = (
 PROXY_COLUMNS = ("session", "model_version", "price_version", "proxies", "slopes", "sigmas")
 
 
-async def save(
-    conn: AsyncConnection,
-    exposures: bulk.Records,
-    metrics: bulk.Records,
-    proxies: bulk.Records,
-) -> None:
+async def save(conn: AsyncConnection, exposures: bulk.Records, metrics: bulk.Records, proxies: bulk.Records) -> None:
     """Store facts. One that was computed from older prices than the stored one is dropped, whoever commits first."""
     await _upsert(conn, "exposures", EXPOSURE_COLUMNS, ("symbol_id", "session"), exposures)
     await _upsert(conn, "metrics", METRIC_COLUMNS, ("symbol_id", "session"), metrics)
@@ -287,11 +298,3 @@ async def _upsert(
         """)
     )
     await conn.execute(text(f"DROP TABLE staged_{table}"))
-
-
-def _ints(packed: bytes, width: int) -> NDArray[np.int64]:
-    return np.frombuffer(packed, dtype=f">i{width}").astype(np.int64)
-
-
-def _floats(packed: bytes) -> FloatVector:
-    return np.frombuffer(packed, dtype=">f8").astype(np.float64)

@@ -1,4 +1,4 @@
--- The schema as the migrations up to 0045 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
+-- The schema as the migrations up to 0051 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
 -- Comments say why in shared/db/migrations/sql/; what each table is for is in docs/schema.md.
 -- The roles are there before (shared/db/roles.py), and all of this is leadline_owner's. Foreign keys never leave a schema.
 
@@ -157,6 +157,16 @@ BEGIN
 
     PERFORM ingest.take_returns(p_before, p_day, p_change);
     PERFORM ingest.take_returns(p_day, p_after, p_change);
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION ingest.renew_prices_version()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    UPDATE ingest.prices_version SET version = gen_random_uuid();
+    RETURN NULL;
 END
 $function$;
 
@@ -1211,6 +1221,7 @@ CREATE TABLE ingest.prices (
 ALTER TABLE ingest.prices ADD CONSTRAINT prices_are_finite CHECK (((open > (0)::double precision) AND (open < 'Infinity'::double precision) AND (high > (0)::double precision) AND (high < 'Infinity'::double precision) AND (low > (0)::double precision) AND (low < 'Infinity'::double precision) AND (close > (0)::double precision) AND (close < 'Infinity'::double precision) AND (adj_close > (0)::double precision) AND (adj_close < 'Infinity'::double precision) AND (volume >= (0)::double precision) AND (volume < 'Infinity'::double precision) AND (total_return >= ('-1'::integer)::double precision) AND (total_return < 'Infinity'::double precision))) NOT VALID;
 CREATE TRIGGER keep_price BEFORE UPDATE ON ingest.prices FOR EACH ROW EXECUTE FUNCTION ingest.keep_price();
 CREATE TRIGGER ordered BEFORE INSERT OR DELETE OR UPDATE ON ingest.prices FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_unordered();
+CREATE TRIGGER renew_version AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON ingest.prices FOR EACH STATEMENT EXECUTE FUNCTION ingest.renew_prices_version();
 
 CREATE TABLE ingest.prices_history (
     symbol_id     integer NOT NULL,
@@ -1232,6 +1243,13 @@ CREATE TABLE ingest.prices_history (
     known_until   timestamp with time zone NOT NULL DEFAULT ingest.instant()
 );
 CREATE INDEX prices_history_key ON ingest.prices_history USING btree (symbol_id, session);
+
+CREATE TABLE ingest.prices_version (
+    one     boolean NOT NULL DEFAULT true,
+    version uuid NOT NULL DEFAULT gen_random_uuid(),
+    CONSTRAINT prices_version_pkey PRIMARY KEY (one),
+    CONSTRAINT prices_version_one_check CHECK (one)
+);
 
 CREATE TABLE ingest.providers (
     provider        text NOT NULL,
@@ -1660,6 +1678,8 @@ CREATE TABLE risk.results (
     provisional         boolean NOT NULL DEFAULT false,
     exposure_errors     double precision[],
     tail_parts          double precision[],
+    nav                 double precision,
+    shocks_id           uuid,
     CONSTRAINT results_pkey PRIMARY KEY (portfolio_id, session),
     CONSTRAINT results_quality_check CHECK ((quality = ANY (ARRAY['complete'::text, 'partial'::text])))
 ) WITH (fillfactor=90);
@@ -1728,6 +1748,8 @@ CREATE TABLE risk.results_history (
     provisional         boolean NOT NULL DEFAULT false,
     exposure_errors     double precision[],
     tail_parts          double precision[],
+    nav                 double precision,
+    shocks_id           uuid,
     replaced_at         timestamp with time zone NOT NULL
 );
 ALTER TABLE risk.results_history ALTER betas SET STORAGE EXTERNAL;
@@ -1758,6 +1780,12 @@ CREATE TABLE risk.scenario_sets (
     scenarios jsonb NOT NULL,
     durations jsonb NOT NULL DEFAULT '[]'::jsonb,
     CONSTRAINT scenario_sets_pkey PRIMARY KEY (digest)
+);
+
+CREATE TABLE risk.stress_shocks (
+    shocks_id uuid NOT NULL,
+    shocks    bytea NOT NULL,
+    CONSTRAINT stress_shocks_pkey PRIMARY KEY (shocks_id)
 );
 
 CREATE TABLE ledger.failures (
@@ -2257,6 +2285,8 @@ GRANT SELECT ON TABLE ingest.prices TO leadline_api, leadline_coordinator, leadl
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ingest.prices TO leadline_ingest;
 GRANT SELECT ON TABLE ingest.prices_history TO leadline_api, leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ingest.prices_history TO leadline_ingest;
+GRANT SELECT ON TABLE ingest.prices_version TO leadline_api, leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ingest.prices_version TO leadline_ingest;
 GRANT SELECT ON TABLE ingest.profile_schedule TO leadline_api, leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ingest.profile_schedule TO leadline_ingest;
 GRANT SELECT ON TABLE ingest.providers TO leadline_api, leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
@@ -2302,6 +2332,8 @@ GRANT SELECT ON TABLE risk.scenario_choice TO leadline_api, leadline_coordinator
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE risk.scenario_choice TO leadline_risk;
 GRANT SELECT ON TABLE risk.scenario_sets TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE risk.scenario_sets TO leadline_risk;
+GRANT SELECT ON TABLE risk.stress_shocks TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_snapshots;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE risk.stress_shocks TO leadline_risk;
 GRANT SELECT ON TABLE snapshots.holdings TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE snapshots.holdings TO leadline_snapshots;
 GRANT SELECT ON TABLE snapshots.holdings_history TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk;
@@ -2321,6 +2353,7 @@ REVOKE EXECUTE ON FUNCTION ingest.close_day(date,date,date,bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ingest.close_day(date,date,date,bigint) TO leadline_api, leadline_coordinator;
 REVOKE EXECUTE ON FUNCTION ingest.open_day(date,date,date,bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ingest.open_day(date,date,date,bigint) TO leadline_api, leadline_coordinator;
+REVOKE EXECUTE ON FUNCTION ingest.renew_prices_version() FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION ingest.take_returns(date,date,bigint) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION ingest.taken_return(boolean,text,double precision,double precision,double precision,boolean) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION ledger.begin_unseen() FROM PUBLIC;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 UNCLASSIFIED = "Unclassified"
 ETF = "ETF"
 GICS = (
@@ -45,6 +47,8 @@ def _key(name: str) -> str:
 _BY_KEY = {_key(name): name for name in (*GICS, ETF, UNCLASSIFIED)} | {_key(k): v for k, v in VENDOR_NAMES.items()}
 
 
+# Asked once for each holding and session, of few names.
+@lru_cache(maxsize=4096)
 def gics(name: str | None) -> str | None:
     """The GICS name of a vendor's sector; an unknown name stays as it is, since it still tells holdings apart."""
     if name is None or not name.strip():

@@ -37,7 +37,7 @@ from services.risk.compute.sectors import sector_weights
 from services.risk.compute.tail import tails
 from services.snapshots.compute import Basis, from_units, xirr
 from shared.arrays import FloatMatrix, FloatVector
-from shared.market import registry
+from shared.market import registry, stress_losses
 from shared.market.calendar import calendar
 from shared.market.curve import Curve
 from shared.market.curve import par_bond as bond_at_par
@@ -374,7 +374,7 @@ def stressed(given: Given) -> Mapping[str, Any]:
     shock[0, both] = market, quality - b * market
     betas = np.zeros((1, 3, 8))
     betas[0][:, both] = given["betas"]
-    of = stress.apply(np.array([given["values"]]), betas, shock[None])
+    of = stress_losses.apply(np.array([given["values"]]), betas, shock[None])
     return {
         "residual_shock": shock[0, both[1]], "by_position": of.by_position[0, 0], "market_part": of.by_factor[0, 0, 0],
         "quality_part": of.by_factor[0, 0, both[1]], "total": of.money[0, 0],

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -97,10 +97,13 @@ def batch(portfolios: Sequence[UUID], sessions: Sequence[date] = DAYS[-5:]) -> B
     return Batch(tuple(portfolios), tuple(sessions), tuple((1,) * len(sessions) for _ in portfolios))
 
 
-async def run(db: AsyncConnection, work: Batch) -> Results:
+# One for all tests, as a service has one for all batches: what it keeps of one test's prices is of none of the others'.
+WORKER = FactorsWorker()
+
+
+async def run(db: AsyncConnection, work: Batch, worker: FactorsWorker = WORKER) -> Results:
     """What the phase runner does with a worker, as the service's role."""
     await act_as(db, "factors")
-    worker = FactorsWorker()
     await worker.lock_inputs(db, work)
     results = worker.compute(await worker.load(db, work))
     await worker.save(db, results, NOTHING_RAISED)
@@ -197,6 +200,29 @@ async def test_a_corrected_price_moves_the_facts_whose_window_holds_it(db: Async
     assert [(row[0], row[1], row[3]) for row in results.exposures] == [(ids["AAA"], d, 77) for d in DAYS[-3:]]
     assert [row[1] for row in results.metrics] == list(DAYS[-3:])
     assert results.proxies == []
+
+
+async def test_the_changes_of_prices_are_read_once_for_all_batches_of_a_night(db: AsyncConnection) -> None:
+    """Its actions are looked at each time; a new price, and one that is taken back, make them all be read again."""
+    work = batch([await hold(db, "AAA", "BBB")])
+    await run(db, work)
+    read: list[str] = []
+    connection = db.sync_connection
+    assert connection is not None
+    event.listen(connection, "before_cursor_execute", lambda *given: read.append(given[2]))
+
+    async def reads(worker: FactorsWorker = WORKER) -> int:
+        read.clear()
+        await run(db, work, worker)
+        return sum("change FROM ingest.prices" in " ".join(statement.split()) for statement in read)
+
+    assert await reads() == 0
+    assert await reads(FactorsWorker()) == 1
+    await correct(db, "AAA", DAYS[-3], 77)
+    assert await reads() == 1
+    assert await reads() == 0
+    await db.execute(text("DELETE FROM ingest.prices WHERE session = :day"), {"day": DAYS[-3]})
+    assert await reads() == 1
 
 
 async def test_a_corrected_proxy_moves_every_fact(db: AsyncConnection) -> None:

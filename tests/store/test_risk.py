@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.explain.portfolios import explain
@@ -21,7 +21,7 @@ from services.risk.compute.report import build_reports
 from services.risk.store import curves as stored_curves
 from services.risk.workflow import RiskResults, RiskWorker, load_scenarios
 from shared.arrays import FloatVector
-from shared.db import bulk
+from shared.db import bulk, kept_prices
 from shared.ledger import Completed
 from shared.market import registry
 from shared.market.calendar import calendar
@@ -163,10 +163,15 @@ async def add_portfolio(db: AsyncConnection, sign: float) -> UUID:
     return portfolio
 
 
-async def compute(world: World, portfolios: Sequence[UUID], sessions: Sequence[date] = HELD) -> RiskResults:
+# One for all tests, as a service has one for all batches: what it keeps of one test's prices is of none of the others'.
+WORKER = RiskWorker(load_scenarios())
+
+
+async def compute(
+    world: World, portfolios: Sequence[UUID], sessions: Sequence[date] = HELD, worker: RiskWorker = WORKER
+) -> RiskResults:
     """What the phase runner does up to the results, as the service's role."""
     await act_as(world.db, "risk")
-    worker = RiskWorker(load_scenarios())
     batch = Batch(tuple(portfolios), tuple(sessions), tuple((1,) * len(sessions) for _ in portfolios))
     results = worker.compute(await worker.load(world.db, batch))
     await act_as(world.db, None)
@@ -311,6 +316,47 @@ async def test_lots_that_are_read_a_session_at_a_time_give_the_same_rows(
     monkeypatch.setattr("services.risk.workflow.lots.LOTS_AT_ONCE", 1)
     assert (await compute(world, portfolios)).rows == whole.rows
     assert len(whole.rows) == 6
+
+
+async def test_returns_are_read_once_for_all_batches_of_a_night(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And each batch has the rows that a worker has which never read any. A price that moves, or goes, makes all be read again, and so
+    does another window, and more values than are kept."""
+    read: list[str] = []
+    connection = world.db.sync_connection
+    assert connection is not None
+    event.listen(connection, "before_cursor_execute", lambda *given: read.append(given[2]))
+
+    async def reads(portfolio: UUID, sessions: Sequence[date] = HELD) -> int:
+        fresh = (await compute(world, [portfolio], sessions, RiskWorker(load_scenarios()))).rows
+        read.clear()
+        kept = (await compute(world, [portfolio], sessions)).rows
+        count = sum("float8send(total_return)" in statement for statement in read)
+        assert kept == fresh
+        return count
+
+    async def change(statement: str) -> None:
+        await world.db.execute(text(statement), {"day": HELD[-1]})
+
+    assert [await reads(of) for of in (world.portfolio, world.other, world.portfolio)] == [1, 0, 0]
+    assert [await reads(world.other, of) for of in (HELD[:2], HELD[:2], HELD)] == [1, 0, 1]
+    before = (await compute(world, [world.portfolio])).rows
+    for statement in (
+        "UPDATE ingest.prices SET total_return = 0.5 WHERE session = :day",
+        "DELETE FROM ingest.prices WHERE session = :day AND symbol_id IN (SELECT id FROM ingest.symbols WHERE symbol = 'AAA')",
+        (
+            "INSERT INTO ingest.prices SELECT symbol_id, CAST(:day AS date), open, high, low, close, adj_close, volume, 0.01, "
+            "return_basis, basis, provider, fetched_at, change FROM ingest.prices WHERE session = CAST(:day AS date) - 1 "
+            "AND symbol_id IN (SELECT id FROM ingest.symbols WHERE symbol = 'AAA')"
+        ),
+    ):
+        await change(statement)
+        assert [await reads(of) for of in (world.portfolio, world.other)] == [1, 0]
+        after = (await compute(world, [world.portfolio])).rows
+        assert after != before
+        before = after
+    monkeypatch.setattr(kept_prices, "MOST_VALUES", 100)
+    await change("UPDATE ingest.prices SET total_return = 0.25 WHERE session = :day")
+    assert [await reads(of) for of in (world.portfolio, world.other)] == [1, 1]
 
 
 async def test_only_what_was_raised_is_written(world: World) -> None:

@@ -45,5 +45,5 @@ def answered(picture: RiskReport, scenarios: Scenarios) -> Answered:
     columns = {
         name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in picture.columns.items()
     }
-    row = columns | {"risk": picture.risk, "scenarios": json.loads(scenarios.to_json())}
+    row = columns | {"stress_shocks": None, "risk": picture.risk, "scenarios": json.loads(scenarios.to_json())}
     return Answered(picture, **{name: answer.body(row) for name, answer in reads.ANSWERS.items()})

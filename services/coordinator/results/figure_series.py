@@ -18,6 +18,7 @@ from services.coordinator.results.figures import Name, flatten
 from services.coordinator.results.named_values import Values, select_figures, unknown_figure
 from services.coordinator.results.portfolios import SNAPSHOT_FIELDS, require_portfolio
 from services.coordinator.results.risk import ANSWERS
+from services.coordinator.results.risk_rows import SOURCE
 from services.coordinator.results.values import document, to_json
 
 MOST_FIGURES = 50
@@ -207,7 +208,7 @@ async def _arrays(conn: AsyncConnection, window: Mapping[str, Any], names: Seque
     )
     rows = await conn.execute(
         text(f"""
-            SELECT session, coverage, {columns} FROM risk.results LEFT JOIN risk.scenario_sets ON digest = scenario_set
+            SELECT session, coverage, {columns} FROM {SOURCE}
             WHERE portfolio_id = :id AND session BETWEEN :first AND :last ORDER BY session
         """),
         window,

@@ -16,6 +16,7 @@ from services.coordinator.errors import NotFound
 from services.coordinator.results import scorecard, sessions
 from services.coordinator.results.reasons import Document, Wait, absences, describe_reasons, documents
 from services.coordinator.results.risk import ANSWERS
+from services.coordinator.results.risk_rows import SOURCE
 from services.coordinator.results.values import document, to_json
 from shared.db.tenancy import only_own, tenant_filter
 from shared.market.reasons import ABSENCES
@@ -253,7 +254,7 @@ async def risk_document(conn: AsyncConnection, portfolio: UUID, which: str, sess
                 text(f"""
                 SELECT session, revision, model_version, computed_at, quality, coverage, provisional,
                        CAST(reasons AS text) AS reasons, {columns}
-                FROM risk.results LEFT JOIN risk.scenario_sets ON digest = scenario_set
+                FROM {SOURCE}
                 WHERE portfolio_id = :id AND session = :session
             """),
                 {"id": portfolio, "session": chosen.session},

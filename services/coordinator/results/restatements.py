@@ -199,7 +199,7 @@ async def _risk(
         session,
         revision,
         exactly=exactly,
-        source="LEFT JOIN risk.scenario_sets c ON c.digest = r.scenario_set",
+        source="LEFT JOIN risk.scenario_sets c ON c.digest = r.scenario_set LEFT JOIN risk.stress_shocks USING (shocks_id)",
     )
     if row is None:
         return {}, None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from services.coordinator.results.risk_rows import read_legs, read_shown
 from services.coordinator.results.values import document, name_values, to_json
 from shared.market import layouts
 from shared.market.registry import CORRELATION_WINDOW, FACTOR_NAMES, LOW_SIZE_TILT, MARKET, REPORTED_FACTOR, SIZE
@@ -180,9 +181,8 @@ def stress(row: Row) -> Body:
     rows = zip(
         document(row["scenarios"]),
         row["stress_reasons"],
-        _cut(row["stress_shocks"], len(FACTOR_NAMES)),
-        _cut(row["stress_direct"], width),
-        _cut(row["stress_propagated"], width),
+        _cut(read_shown(row), len(FACTOR_NAMES)),
+        *(_cut(leg, width) for leg in read_legs(row)),
         strict=True,
     )
     for number, (of, reason, shocks, direct, propagated) in enumerate(rows):
@@ -241,7 +241,7 @@ ANSWERS: dict[str, Answer] = {
     "stress": Answer(
         (
             "scenarios", "symbols", "model_factors", "stress_reasons", "stress_shocks", "stress_capped", "stress_direct",
-            "stress_propagated", "uncovered_value", "duration_as_of", "weights", "exposure_values", "greeks",
+            "stress_propagated", "uncovered_value", "duration_as_of", "weights", "exposure_values", "greeks", "betas", "nav", "shocks",
         ),
         stress,
     ),

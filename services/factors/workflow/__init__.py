@@ -13,11 +13,12 @@ import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.factors import compute, store
-from services.factors.workflow.inputs import Inputs, read_holdings, read_inputs
+from services.factors.workflow.inputs import Inputs, read_held_symbols, read_inputs
 from services.factors.workflow.outcomes import unit_outcomes
 from services.factors.workflow.waits import PATIENCE, find_deferred, find_factor_waits, judge, put_off_sessions
 from shared.arrays import FloatMatrix
 from shared.db import bulk
+from shared.db.kept_prices import KeptPrices
 from shared.ledger import Completed, Deferral, Outcome
 from shared.market import registry
 from shared.market.calendar import calendar
@@ -44,14 +45,15 @@ class FactorsWorker:
     def __init__(self, patience: float = PATIENCE) -> None:
         """patience: seconds a unit waits for a proxy's price that may still come."""
         self._patience = patience
+        self._kept = KeptPrices[store.Changes]()
 
     async def lock_inputs(self, conn: AsyncConnection, batch: Batch) -> None:
         """Hold the symbols whose facts are missing, so that forty batches of one night compute each symbol once.
 
         Facts that are merely stale are not locked for: two handlers may compute them, with equal digits.
         """
-        holdings = await read_holdings(conn, batch)
-        ids = await store.symbol_ids(conn, {h.symbol for h in holdings} | set(registry.PROXY_SYMBOLS))
+        held = await read_held_symbols(conn, batch)
+        ids = await store.symbol_ids(conn, held | set(registry.PROXY_SYMBOLS))
         incomplete = await store.find_incomplete(
             conn,
             sorted(ids.values()),
@@ -64,7 +66,7 @@ class FactorsWorker:
         await store.lock_symbols(conn, incomplete)
 
     async def load(self, conn: AsyncConnection, batch: Batch) -> Inputs:
-        return await read_inputs(conn, batch, self._patience)
+        return await read_inputs(conn, batch, self._patience, self._kept)
 
     def compute(self, inputs: Inputs) -> Results:
         """Pure. Facts first; then each unit is judged by the facts of what its portfolio held.

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.factors import compute, store
-from services.factors.store import Holding, Series
-from services.factors.workflow.outcomes import held_slice
+from services.factors.store import Changes, Holding, Series
+from services.factors.workflow.outcomes import held_slices
 from services.factors.workflow.waits import NO_WAITS, ProxyGap, Waits
 from shared import ledger
 from shared.arrays import BoolMatrix, DateVector, IntVector
+from shared.db.kept_prices import KeptPrices
 from shared.market import registry
 from shared.market.calendar import calendar, closures
 from shared.market.reasons import ReasonCode
@@ -72,8 +73,13 @@ class _Stored(NamedTuple):
     has_row: BoolMatrix
 
 
-async def read_inputs(conn: AsyncConnection, batch: Batch, patience: float) -> Inputs:
-    """Everything the batch's computation reads; prices only of symbols that have something to compute."""
+async def read_inputs(
+    conn: AsyncConnection, batch: Batch, patience: float, kept: KeptPrices[Changes] | None = None
+) -> Inputs:
+    """Everything the batch's computation reads; prices only of symbols that have something to compute.
+
+    kept : changes of prices that the batches before it read; without them all are read
+    """
     days = calendar()
     first = days.back(batch.first, registry.FACT_LOOKBACK)
     grid = np.array(days.between(first, batch.last), dtype="datetime64[D]")
@@ -84,13 +90,14 @@ async def read_inputs(conn: AsyncConnection, batch: Batch, patience: float) -> I
     column = {symbol_id: i for i, symbol_id in enumerate(ids.values())}
     proxy_columns = [column[ids[symbol]] for symbol in registry.PROXY_SYMBOLS if symbol in ids]
 
-    versions = await _read_price_versions(conn, batch, first, grid, at, ids, column)
+    versions = await _read_price_versions(conn, batch, first, grid, at, ids, column, kept or KeptPrices())
     stored = await _read_stored(conn, batch, column)
     wanted = np.zeros(versions.facts.shape, dtype=np.bool_)
     wanted[:, proxy_columns] = True
+    on = held_slices(held, batch.sessions)
     for holding in held:
         if holding.symbol in ids:
-            wanted[held_slice(holding, batch.sessions), column[ids[holding.symbol]]] = True
+            wanted[on[holding.entry, holding.exit], column[ids[holding.symbol]]] = True
     needed = compute.stale(versions.facts, stored.versions, wanted)
     proxies_needed = await _read_stored_proxies(conn, batch) < versions.proxies
 
@@ -127,13 +134,19 @@ async def _read_price_versions(
     at: IntVector,
     ids: Mapping[str, int],
     column: Mapping[int, int],
+    kept: KeptPrices[Changes],
 ) -> _Versions:
     """The newest change of anything that a fact rests on: prices and actions, closures, the proxies, the curve."""
     days = calendar()
     changed = np.zeros((len(grid), len(ids)), dtype=np.int64)
-    for symbol_id, (offsets, numbers) in (await store.changes(conn, list(column), first, batch.last)).items():
-        # A price and an action of one session: the later change counts.
-        np.maximum.at(changed[:, column[symbol_id]], np.searchsorted(grid, grid[0] + offsets), numbers)
+    every, last = list(column), batch.last
+    of_prices = await kept.read(
+        conn, every, first, last, lambda of: store.changes(conn, of, first, last, of_prices=True)
+    )
+    for found in (of_prices, await store.changes(conn, every, first, last, of_prices=False)):
+        for symbol_id, (offsets, numbers) in found.items():
+            # A price and an action of one session: the later change counts.
+            np.maximum.at(changed[:, column[symbol_id]], np.searchsorted(grid, grid[0] + offsets), numbers)
     for day, number in closures().changes:
         # Every window that holds the session reaches over the day: it is a session shorter or longer than it was.
         if grid[0] <= np.datetime64(session := days.on_or_after(day)) <= grid[-1]:
@@ -189,7 +202,13 @@ async def _read_waits(conn: AsyncConnection, batch: Batch, patience: float) -> W
 async def read_holdings(conn: AsyncConnection, batch: Batch) -> list[Holding]:
     """Lots held within the batch. An option without a stated underlying is named by its own symbol."""
     found = await store.holdings(conn, batch.portfolios, batch.first, batch.last)
-    return [
-        Holding(h.portfolio_id, contract.underlying, h.entry, h.exit) if (contract := parse_occ(h.symbol)) else h
-        for h in found
-    ]
+    underlying = {
+        symbol: contract.underlying for symbol in {h.symbol for h in found} if (contract := parse_occ(symbol))
+    }
+    return [h._replace(symbol=underlying[h.symbol]) if h.symbol in underlying else h for h in found]
+
+
+async def read_held_symbols(conn: AsyncConnection, batch: Batch) -> set[str]:
+    """The symbols of `read_holdings`."""
+    found = await store.held_symbols(conn, batch.portfolios, batch.first, batch.last)
+    return {contract.underlying if (contract := parse_occ(symbol)) else symbol for symbol in found}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from uuid import UUID
 
@@ -18,11 +18,15 @@ from shared.work import Batch, UnitKey
 UNKNOWN_SYMBOL = ReasonCode.NOT_FOUND.value
 
 
-def held_slice(holding: Holding, sessions: Sequence[date]) -> slice:
-    """The batch's sessions on which the lot is held."""
-    first = bisect.bisect_left(sessions, holding.entry)
-    last = len(sessions) if holding.exit is None else bisect.bisect_right(sessions, holding.exit)
-    return slice(first, last)
+def held_slices(holdings: Sequence[Holding], sessions: Sequence[date]) -> dict[tuple[date, date | None], slice]:
+    """By entry and exit, the batch's sessions on which a lot is held."""
+    return {
+        (entry, leave): slice(
+            bisect.bisect_left(sessions, entry),
+            len(sessions) if leave is None else bisect.bisect_right(sessions, leave),
+        )
+        for entry, leave in {(holding.entry, holding.exit) for holding in holdings}
+    }
 
 
 def unit_outcomes(
@@ -31,28 +35,43 @@ def unit_outcomes(
     """A unit is partial where a symbol held has no joint betas. Coverage is the share of symbols that have them: weights
     are not known here, risk weighs them by value."""
     column = {symbol: i for i, symbol in enumerate(symbols)}
-    sessions = batch.sessions
-    held: dict[UUID, dict[str, NDArray[np.bool_]]] = {portfolio: {} for portfolio in batch.portfolios}
+    short = {symbols[i] for i in np.flatnonzero((missing_reason != np.array(None)).any(axis=0)).tolist()}
+    on = held_slices(holdings, batch.sessions)
+    held: dict[UUID, dict[str, list[slice]]] = {portfolio: {} for portfolio in batch.portfolios}
     for holding in holdings:
-        mask = held[holding.portfolio_id].setdefault(holding.symbol, np.zeros(len(sessions), np.bool_))
-        mask[held_slice(holding, sessions)] = True
+        held[holding.portfolio_id].setdefault(holding.symbol, []).append(on[holding.entry, holding.exit])
     out: dict[UnitKey, Outcome] = {}
+    nothing = np.full(len(batch.sessions), UNKNOWN_SYMBOL, object)
     for portfolio, own in held.items():
-        count = np.zeros(len(sessions), dtype=np.int64)
-        for mask in own.values():
-            count += mask
-        short: list[list[tuple[str, str]]] = [[] for _ in sessions]
-        for symbol, mask in sorted(own.items()):
-            reasons = (
-                missing_reason[:, column[symbol]]
-                if symbol in column
-                else np.full(len(sessions), UNKNOWN_SYMBOL, object)
-            )
+        lacking: list[list[tuple[str, str]]] = [[] for _ in batch.sessions]
+        for symbol in sorted(symbol for symbol in own if symbol in short or symbol not in column):
+            reasons = missing_reason[:, column[symbol]] if symbol in column else nothing
+            mask = _mask(own[symbol], len(batch.sessions))
             for k in np.flatnonzero(mask & (reasons != np.array(None))).tolist():
-                short[k].append((symbol, reasons[k]))
-        for k, session in enumerate(sessions):
-            out[UnitKey(portfolio, session)] = _quality(short[k], int(count[k]))
+                lacking[k].append((symbol, reasons[k]))
+        for session, of, count in zip(batch.sessions, lacking, _count(own.values(), len(batch.sessions)), strict=True):
+            out[UnitKey(portfolio, session)] = _quality(of, count)
     return out
+
+
+def _mask(spans: Sequence[slice], sessions: int) -> NDArray[np.bool_]:
+    mask = np.zeros(sessions, np.bool_)
+    for span in spans:
+        mask[span] = True
+    return mask
+
+
+def _count(symbols: Iterable[Sequence[slice]], sessions: int) -> list[int]:
+    """How many symbols are held on each session: one more where its only lot begins, one less where it ends."""
+    steps, several = [0] * (sessions + 1), np.zeros(sessions, dtype=np.int64)
+    for spans in symbols:
+        if len(spans) > 1:
+            several += _mask(spans, sessions)
+        elif spans[0].start < spans[0].stop:
+            steps[spans[0].start] += 1
+            steps[spans[0].stop] -= 1
+    counts: list[int] = (np.cumsum(steps[:-1]) + several).tolist()
+    return counts
 
 
 def _quality(short: list[tuple[str, str]], count: int) -> Outcome:

@@ -188,7 +188,7 @@ def _reports(panel: Panel, book: Book, shared: _Shared, measured: _Measured, gro
     columns |= exposure_columns(
         panel, stack, book.unpriceable[stack.holdings], greeks, joint, reported, shared.model.proxies, reasons
     )
-    columns |= stress_columns(book, stack, joint, shared.moves, reasons)
+    columns |= stress_columns(panel, book, stack, joint, shared.moves, reasons)
     shared.odd_moves.remark(panel, stack, reasons)
     found = {}
     for i, (u, values) in enumerate(zip(mine, zip(*columns.values(), strict=True), strict=True)):

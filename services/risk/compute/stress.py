@@ -11,8 +11,7 @@ import numpy as np
 from services.risk.compute.factor_model import FactorModel
 from services.risk.compute.scenarios import Scenario, Scenarios
 from services.risk.compute.scripts import QUARTER, Scripts, scripts
-from shared.arrays import BoolCube, BoolMatrix, FloatCube, FloatMatrix, FloatVector
-from shared.market.option_terms import Terms
+from shared.arrays import BoolCube, BoolMatrix, FloatCube, FloatMatrix
 from shared.market.registry import IMPLAUSIBLE_SIGMAS, STRESS_CAP_SIGMAS
 
 SMALLEST = 1e-12  # of a variance: what of it the other factors do not explain is nothing but rounding below that
@@ -155,58 +154,3 @@ def _cap(model: FactorModel, mean: FloatCube, script: Scripts) -> tuple[FloatCub
     implausible = script.scripted & keep & (np.abs(shock) > IMPLAUSIBLE_SIGMAS * quarter)
     implausible[:, :, 0] = False
     return np.where(keep, raw, 0.0), np.where(keep, shock, 0.0), capped, implausible
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """Profit and loss of g portfolios in C scenarios, in money; both attributions sum to the total, but that what a move of volatility
-    adds is in no factor."""
-
-    money: FloatMatrix
-    """(g, C)."""
-    by_factor: FloatCube
-    """(g, C, F)."""
-    by_position: FloatCube
-    """(g, C, K); NaN where uncovered."""
-
-
-def apply(
-    value: FloatMatrix,
-    betas: FloatCube,
-    shock: FloatCube,
-    leverage: FloatMatrix | None = None,
-    options: Sequence[tuple[int, int, Terms]] = (),
-    volatility: FloatMatrix | None = None,
-) -> Loss:
-    """Revalue holdings in C scenarios: value and leverage (g, K), betas (g, K, F; NaN uncovered or unavailable), shock (g, C, F).
-
-    What a holding moves with returns β_m s_m + Σ β_k e_k, the holding `leverage` (default 1) times that; both are floored at -100 %,
-    factor contributions scaled pro rata: a long, of an option too, loses at most its value, a short gains at most its value. `options` by
-    (portfolio, holding) are worth in full what their underlying's move makes of them; `volatility` (2, C) is what becomes of implied ones,
-    times (1 + the first) plus the second. What that adds is in no factor. Products are (C, F) by (F, K) and (C, K) by (K, F) of one
-    portfolio.
-    """
-    known = np.isfinite(betas)
-    covered = known[:, None, :, 0]
-    exposed = np.where(known & known[:, :, :1], betas, 0.0)
-    total = np.matmul(shock, exposed.transpose(0, 2, 1))
-    scale = np.divide(-1.0, total, out=np.ones_like(total), where=total < -1.0)
-    if leverage is not None and (leverage != 1.0).any():
-        own = leverage[:, None] * np.maximum(total, -1.0)
-        scale *= leverage[:, None] * np.divide(-1.0, own, out=np.ones_like(own), where=own < -1.0)
-    more: dict[tuple[int, int], FloatVector] = {}
-    for i, j, terms in options:
-        moved = total[i, :, j]
-        whole = np.maximum(terms.returns(np.maximum(moved, -1.0)), -1.0)
-        # Where the underlying stands still factors have nothing to share, and the option stands still too.
-        scale[i, :, j] = np.divide(whole, moved, out=np.zeros_like(moved), where=moved != 0.0)
-        if volatility is not None and covered[i, 0, j]:
-            shocked = terms.returns(np.maximum(moved, -1.0), terms.shock_volatility(*volatility))
-            more[i, j] = value[i, j] * (np.maximum(shocked, -1.0) - whole)
-    scale *= value[:, None]
-    by_factor = shock * np.matmul(scale, exposed)
-    # An uncovered holding's betas are 0 by now, so it adds nothing.
-    total *= scale
-    for (i, j), money in more.items():
-        total[i, :, j] += money
-    return Loss(total.sum(axis=-1), by_factor, np.where(covered, total, np.nan))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from hashlib import sha256
+from uuid import UUID
 
 import numpy as np
 
 from services.risk.compute.aggregation import Exposures
 from services.risk.compute.factor_model import FactorModel
-from services.risk.compute.inputs import Book, PortfolioGroup
+from services.risk.compute.inputs import OPTION, Book, Panel, PortfolioGroup
 from services.risk.compute.reasons import (
     IMPLAUSIBLE,
     LOW_COVERAGE,
@@ -23,10 +25,11 @@ from services.risk.compute.reasons import (
 from services.risk.compute.revaluation import find_revalued_options
 from services.risk.compute.scenarios import Scenarios
 from services.risk.compute.series import coverage
-from services.risk.compute.stress import Shocks, apply
+from services.risk.compute.stress import Shocks
 from shared.arrays import BoolMatrix, BoolVector, FloatCube, FloatMatrix, FloatVector
 from shared.market.option_terms import Terms
 from shared.market.registry import COVERAGE_GATE, FACTOR_NAMES, GROWTH, STRESS_DURATION_DAYS, VALUE
+from shared.market.stress_losses import apply, legs, pack_shocks
 
 MOST_CELLS = 30_000  # holdings × scenarios revalued at a time: what stays in a core's cache
 
@@ -38,16 +41,19 @@ class Moves:
     ids: tuple[str, ...]
     shocks: FloatCube
     """(S, 2 C, F) market and residual shocks: the direct ones of all scenarios, then the propagated ones."""
+    packed: list[bytes]
+    """By session, those shocks as they are stored, with the C × F returns of the raw proxies, scripted or implied, that are shown; NaN
+    where there is none."""
+    shocks_ids: list[UUID]
+    """By session, what they are stored under: a digest of them, the same for all portfolios."""
     volatility: FloatMatrix | None
     """(2, 2 C) what becomes of implied volatilities, relative and points, in the order of the shocks; None where no scenario says."""
     withheld: BoolMatrix
     """(S, C) for want of a proxy or a duration, whatever the portfolio."""
     reasons: list[list[str | None]]
     """By session and scenario."""
-    shown: list[FloatVector]
-    """By session, C × F returns of the raw proxies, scripted or implied; NaN where there is none."""
     capped: list[list[int]]
-    """By session, the positions in `shown` of what was capped."""
+    """By session, the positions of what was capped among the returns that are shown."""
     durations: list[date | None]
     """By session, the day of the duration that moves of yields go through."""
     stale: list[list[int]]
@@ -80,13 +86,17 @@ def moves(model: FactorModel, shocks: list[Shocks], scenarios: Scenarios, sessio
     capped: list[list[int]] = [[] for _ in reasons]
     for s, c, k in np.argwhere(np.stack([shock.capped for shock in shocks], axis=1)).tolist():
         capped[s].append(c * len(FACTOR_NAMES) + k)
+    both = np.stack([*(shock.direct for shock in shocks), *(shock.propagated for shock in shocks)], axis=1)
+    shown_rows = to_rows(shown.reshape(len(reasons), -1))
+    packed = [pack_shocks(of_session, told) for of_session, told in zip(both, shown_rows, strict=True)]
     return Moves(
         tuple(shock.scenario.id for shock in shocks),
-        np.stack([*(shock.direct for shock in shocks), *(shock.propagated for shock in shocks)], axis=1),
+        both,
+        packed,
+        [UUID(bytes=sha256(of_session).digest()[:16]) for of_session in packed],
         _volatility(shocks),
         withheld,
         reasons,
-        to_rows(shown.reshape(len(reasons), -1)),
         capped,
         durations,
         stale,
@@ -115,7 +125,9 @@ def _listed_pairs(of: list[BoolMatrix]) -> list[list[tuple[int, int]]]:
     return found
 
 
-def stress_columns(book: Book, stack: PortfolioGroup, joint: Exposures, of: Moves, reasons: list[Reasons]) -> Columns:
+def stress_columns(
+    panel: Panel, book: Book, stack: PortfolioGroup, joint: Exposures, of: Moves, reasons: list[Reasons]
+) -> Columns:
     """One value a unit of the stack; a withheld scenario is unknown with its reason, and named in `reasons`."""
     covered = np.isfinite(joint.betas[:, :, 0])
     trusted = coverage(stack.gross, covered.astype(np.float64)) >= COVERAGE_GATE
@@ -137,13 +149,18 @@ def stress_columns(book: Book, stack: PortfolioGroup, joint: Exposures, of: Move
         for c, k in of.not_replayed[s]:
             if not withheld[i, c]:
                 reasons[i].add(NOT_REPLAYED, figure=f"stress.{of.ids[c]}.shocks.{FACTOR_NAMES[k]}")
-    direct, propagated = _legs(stack, joint, of, withheld, list(find_revalued_options(book, stack)))
+    options = list(find_revalued_options(book, stack))
+    told = {i for i, _, _ in options} | set(np.flatnonzero(~_is_told_by_values(panel, stack)).tolist())
+    direct, propagated = _legs(stack, joint, of, withheld, options, sorted(told))
+    sessions = stack.sessions.tolist()
     return {
         "stress_reasons": why,
-        "stress_shocks": [of.shown[s] for s in stack.sessions.tolist()],
         "stress_capped": capped,
         "stress_direct": direct,
         "stress_propagated": propagated,
+        "nav": stack.nav.tolist(),
+        "shocks_id": [of.shocks_ids[s] for s in sessions],
+        "shocks": [of.packed[s] for s in sessions],
         "duration_as_of": [of.durations[s] for s in stack.sessions.tolist()],
         "uncovered_value": np.where(covered, 0.0, stack.gross).sum(axis=-1).tolist(),
     }
@@ -155,27 +172,30 @@ def _legs(
     of: Moves,
     withheld: BoolMatrix,
     options: Sequence[tuple[int, int, Terms]],
-) -> tuple[list[FloatVector], list[FloatVector]]:
-    """(direct, propagated) by unit: C × (money, fraction, by factor, by position), NaN where withheld."""
-    direct: list[FloatVector] = []
-    propagated: list[FloatVector] = []
-    for part in _parts(stack, of.shocks.shape[1]):
-        mine = [(i - part.start, j, terms) for i, j, terms in options if part.start <= i < part.stop]
-        shocks = of.shocks[stack.sessions[part]]
-        loss = apply(stack.value[part], joint.betas[part], shocks, stack.leverage[part], mine, of.volatility)
-        fraction = loss.money / stack.nav[part, None]
-        table = np.concatenate(
-            [loss.money[:, :, None], fraction[:, :, None], loss.by_factor, loss.by_position], axis=-1
-        )
-        table[np.tile(withheld[part], 2)] = np.nan
-        rows = to_rows(table.reshape(2 * len(table), -1))
-        direct += rows[::2]
-        propagated += rows[1::2]
+    told: Sequence[int],
+) -> tuple[list[FloatVector | None], list[FloatVector | None]]:
+    """(direct, propagated) of the units `told`: C × (money, fraction, by factor, by position), NaN where withheld. None of the
+    others, which who reads them works out from what is stored beside them."""
+    direct: list[FloatVector | None] = [None] * len(stack.units)
+    propagated = list(direct)
+    for units in _parts(stack, told, of.shocks.shape[1]):
+        mine = [(units.index(i), j, terms) for i, j, terms in options if i in units]
+        shocks = of.shocks[stack.sessions[units]]
+        loss = apply(stack.value[units], joint.betas[units], shocks, stack.leverage[units], mine, of.volatility)
+        rows = list(legs(loss, stack.nav[units], withheld[units]))
+        for i, own, whole in zip(units, rows[::2], rows[1::2], strict=True):
+            direct[i], propagated[i] = own, whole
     return direct, propagated
 
 
-def _parts(stack: PortfolioGroup, scenarios: int) -> Iterator[slice]:
-    g, k = stack.rows.shape
-    step = max(1, MOST_CELLS // max(1, k * scenarios))
-    for low in range(0, g, step):
-        yield slice(low, low + step)
+def _is_told_by_values(panel: Panel, stack: PortfolioGroup) -> BoolVector:
+    """(g,) whether each holding's exposure, which is stored, is its value: nothing in the unit is an option."""
+    of_options = (panel.kinds[stack.source] == OPTION) | (stack.leverage != 1.0)
+    known: BoolVector = np.isfinite(stack.value).all(axis=1) & ~of_options.any(axis=1)
+    return known
+
+
+def _parts(stack: PortfolioGroup, units: Sequence[int], scenarios: int) -> Iterator[list[int]]:
+    step = max(1, MOST_CELLS // max(1, stack.rows.shape[1] * scenarios))
+    for low in range(0, len(units), step):
+        yield list(units[low : low + step])

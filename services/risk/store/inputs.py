@@ -12,18 +12,18 @@ from datetime import date
 from typing import Literal, TypeAlias
 from uuid import UUID
 
-import numpy as np
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.arrays import DateVector, FloatMatrix, FloatVector
+from shared.db.packed import dates, floats
 from shared.market import layouts
 from shared.market.layouts import sql_element
 from shared.market.reasons import ReasonCode
 from shared.market.registry import EMPTY_BELOW, FACTOR_NAMES, SPREAD_NAMES
 
-_EPOCH = np.datetime64("2000-01-01", "D")  # of PostgreSQL's dates
-_DAYS = "string_agg(int4send(session - DATE '2000-01-01'), ''::bytea ORDER BY session)"
+_DAY = "int4send(session - DATE '2000-01-01')"
+_DAYS = f"string_agg({_DAY}, ''::bytea ORDER BY session)"
 _UNKNOWN = "'NaN'::float8"
 
 # One number a column of `Facts.values`.
@@ -43,6 +43,8 @@ RESIDUAL_SD, LIMITED = JOINT.stop, JOINT.stop + 1
 
 # The day it counts from, asset type, sector.
 VendorSectorRow: TypeAlias = tuple[date, str | None, str | None]
+DatedValues: TypeAlias = tuple[DateVector, FloatVector]
+"""Sessions, and the value of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ async def return_histories(conn: AsyncConnection, portfolios: Sequence[UUID], la
         """),
         {"portfolios": list(portfolios), "last": last},
     )
-    return {row[0]: ReturnHistory(_dates(row[1]), *map(_floats, row[2:])) for row in rows}
+    return {row[0]: ReturnHistory(dates(row[1]), *map(floats, row[2:])) for row in rows}
 
 
 async def find_symbol_ids(conn: AsyncConnection, symbols: Iterable[str]) -> dict[str, int]:
@@ -152,7 +154,7 @@ async def facts(conn: AsyncConnection, ids: Sequence[int], first: date, last: da
         """),
         {"ids": list(ids), "first": first, "last": last},
     )
-    return {row[0]: Facts(_dates(row[1]), _floats(row[2]).reshape(-1, len(_FACT_COLUMNS))) for row in rows}
+    return {row[0]: Facts(dates(row[1]), floats(row[2]).reshape(-1, len(_FACT_COLUMNS))) for row in rows}
 
 
 async def missing_facts(
@@ -171,17 +173,18 @@ async def missing_facts(
 
 async def prices(
     conn: AsyncConnection, column: Literal["total_return", "close"], ids: Sequence[int], first: date, last: date
-) -> dict[int, tuple[DateVector, FloatVector]]:
-    """Per symbol the sessions of [first, last] that have a total return (or a close as traded), and the values."""
+) -> dict[int, DatedValues]:
+    """Per symbol the sessions of [first, last] that have a total return (or a close as traded), and the values; in any order,
+    for sorting them takes the server longer than reading them."""
     rows = await conn.execute(
         text(f"""
-            SELECT symbol_id, {_DAYS}, {_pack(column)} FROM ingest.prices
+            SELECT symbol_id, string_agg({_DAY}, ''::bytea), string_agg(float8send({column}), ''::bytea) FROM ingest.prices
             WHERE symbol_id = ANY (CAST(:ids AS int[])) AND session BETWEEN :first AND :last AND {column} IS NOT NULL
             GROUP BY symbol_id
         """),
         {"ids": list(ids), "first": first, "last": last},
     )
-    return {row[0]: (_dates(row[1]), _floats(row[2])) for row in rows}
+    return {row[0]: (dates(row[1]), floats(row[2])) for row in rows}
 
 
 async def gaps(conn: AsyncConnection, ids: Sequence[int], first: date, last: date) -> list[tuple[int, date, date, str]]:
@@ -198,12 +201,3 @@ async def gaps(conn: AsyncConnection, ids: Sequence[int], first: date, last: dat
 
 def _pack(column: str) -> str:
     return f"string_agg(float8send(coalesce({column}, {_UNKNOWN})), ''::bytea ORDER BY session)"
-
-
-def _dates(packed: bytes) -> DateVector:
-    days: DateVector = _EPOCH + np.frombuffer(packed, dtype=">i4").astype("timedelta64[D]")
-    return days
-
-
-def _floats(packed: bytes) -> FloatVector:
-    return np.frombuffer(packed, dtype=">f8").astype(np.float64)

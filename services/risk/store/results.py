@@ -22,6 +22,16 @@ KEY_COLUMNS = ("portfolio_id", "session", "revision", "model_version")
 Encoder = Callable[[Sequence[Any]], list[bytes]]
 
 
+def _or_null(encode: Encoder) -> Encoder:
+    """Of a column of which some values are null."""
+
+    def encoded(column: Sequence[Any]) -> list[bytes]:
+        known = iter(encode([value for value in column if value is not None]))
+        return [binary.NULL if value is None else next(known) for value in column]
+
+    return encoded
+
+
 def _each(encode: Callable[[Any], bytes]) -> Encoder:
     return lambda column: [encode(value) for value in column]
 
@@ -44,11 +54,13 @@ FIGURES: dict[str, Encoder] = {
     **dict.fromkeys(("proxies", "exposure_reasons", "model_factors", "stress_reasons"), _each(binary.text_array)),
     **dict.fromkeys(("factor_shares", "factor_correlations", "correlations"), binary.float8_arrays),
     **dict.fromkeys(("correlation_n_obs", "clusters", "stress_capped"), binary.int2_arrays),
-    **dict.fromkeys(("stress_shocks", "stress_direct", "stress_propagated"), binary.float8_arrays),
+    **dict.fromkeys(("stress_direct", "stress_propagated"), _or_null(binary.float8_arrays)),
     **dict.fromkeys(("shrinkage", "mean_correlation", "uncovered_value"), _each(binary.float8)),
     "forecasts": binary.float8_arrays,
     "realized_return": _each(binary.float8),
     "duration_as_of": _each(binary.day),
+    "nav": _each(binary.float8),
+    "shocks_id": _each(binary.uuid),
 }
 FIGURE_COLUMNS = tuple(FIGURES)
 COLUMNS = WHOLE | FIGURES
@@ -77,6 +89,22 @@ async def save_scenarios(conn: AsyncConnection, digest: str, scenarios: str, dur
         """),
         {"digest": digest, "scenarios": scenarios, "durations": durations},
     )
+
+
+async def save_shocks(conn: AsyncConnection, shocks: Mapping[UUID, bytes]) -> None:
+    """Keep the shocks that results refer to: those of a session, which all its portfolios have in common."""
+    known = await conn.execute(
+        text("SELECT shocks_id FROM risk.stress_shocks WHERE shocks_id = ANY (CAST(:ids AS uuid[]))"),
+        {"ids": list(shocks)},
+    )
+    if new := sorted(shocks.keys() - set(known.scalars())):
+        await conn.execute(
+            text("""
+                INSERT INTO risk.stress_shocks (shocks_id, shocks)
+                SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:shocks AS bytea[])) ON CONFLICT (shocks_id) DO NOTHING
+            """),
+            {"ids": new, "shocks": [shocks[one] for one in new]},
+        )
 
 
 Window = tuple[date, date]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter
@@ -18,8 +19,10 @@ from services.risk.compute.report import build_reports
 from services.risk.compute.scenario_file import parse
 from services.risk.compute.scenarios import BadScenarios, Scenarios
 from services.risk.store import results as store
+from services.risk.store.inputs import DatedValues
 from services.risk.workflow.assemble import Inputs, read
 from services.risk.workflow.scenario_sets import scenarios_in_force
+from shared.db.kept_prices import KeptPrices
 from shared.ledger import Completed, Outcome
 from shared.market.registry import MODEL_VERSION
 from shared.work import Batch, Phase, UnitKey
@@ -76,6 +79,8 @@ class RiskResults:
     rows: Mapping[UnitKey, bytes]
     scenarios: Scenarios
     """What they were computed with."""
+    shocks: Mapping[UUID, bytes]
+    """By digest, what the scenarios do to the factors on each session."""
 
 
 class RiskWorker:
@@ -85,6 +90,7 @@ class RiskWorker:
 
     def __init__(self, scenarios: Scenarios) -> None:
         self._scenarios = scenarios
+        self._kept = KeptPrices[DatedValues]()
         # The matrices are small: BLAS threads wait for each other longer than they compute (a hundredfold on two busy cores),
         # and their number would have a say in the last digit. For the process, since the setting has no other scope.
         threadpool_limits(limits=1, user_api="blas")
@@ -92,7 +98,7 @@ class RiskWorker:
     async def load(self, conn: AsyncConnection, batch: Batch) -> Inputs:
         """Holdings, prices and factor facts of the batch, from the caller's snapshot. Raises `OtherScenarios`."""
         scenarios = await scenarios_in_force(conn, self._scenarios)
-        return replace(await read(conn, batch), scenarios=scenarios)
+        return replace(await read(conn, batch, self._kept), scenarios=scenarios)
 
     def compute(self, inputs: Inputs) -> RiskResults:
         """Pure; rows are encoded here too, since this runs off the event loop."""
@@ -117,6 +123,7 @@ class RiskWorker:
             dict(zip(keys, outcomes, strict=True)),
             dict(zip(keys, store.encode_rows(whole | figures), strict=True)),
             own,
+            {report.columns["shocks_id"]: report.columns["shocks"] for report in found},
         )
 
     async def save(self, conn: AsyncConnection, results: RiskResults, raised: Completed) -> None:
@@ -124,4 +131,5 @@ class RiskWorker:
         if raised.revision:
             of = results.scenarios
             await store.save_scenarios(conn, of.digest(), of.to_json(), of.durations_to_json())
+            await store.save_shocks(conn, results.shocks)
         await store.save(conn, results.rows, raised.revision, MODEL_VERSION)

@@ -15,11 +15,12 @@ from services.risk.compute.scenarios import Scenarios
 from services.risk.compute.sectors import VendorSector
 from services.risk.store import curves
 from services.risk.store import inputs as store
-from services.risk.store.inputs import Facts
+from services.risk.store.inputs import DatedValues, Facts
 from services.risk.workflow.book import build_book
 from services.risk.workflow.lots import Row, read_held
 from shared import ledger
 from shared.arrays import BoolMatrix, DateVector, FloatCube, FloatVector
+from shared.db.kept_prices import KeptPrices
 from shared.market.calendar import calendar
 from shared.market.curve import long_bond_returns
 from shared.market.registry import AXIS_PROXIES, BETA_WINDOW, CURVE_PROXY, FACTOR_NAMES, LOOKBACK, proxy_legs
@@ -36,8 +37,11 @@ class Inputs:
     """Those in force in the snapshot; None: the worker's own."""
 
 
-async def read(conn: AsyncConnection, batch: Batch) -> Inputs:
-    """Everything the batch's computation reads, in a dozen set-based queries on one snapshot."""
+async def read(conn: AsyncConnection, batch: Batch, kept: KeptPrices[DatedValues] | None = None) -> Inputs:
+    """Everything the batch's computation reads, in a dozen set-based queries on one snapshot.
+
+    kept : returns that the batches before it read; without them all are read
+    """
     first, last, days = batch.first, batch.last, calendar()
     window = days.between(days.back(first, LOOKBACK - 1), last)
     # What was held the session before is what this session's return comes of.
@@ -59,7 +63,7 @@ async def read(conn: AsyncConnection, batch: Batch) -> Inputs:
         rows,
         known,
         proxies,
-        returns=await store.prices(conn, "total_return", ids, window[0], last),
+        returns=await _read_returns(conn, kept or KeptPrices(), ids, window[0], last),
         facts=await store.facts(conn, ids, first, last),
         missing=await store.missing_facts(conn, ids, first, last),
         gaps=await store.gaps(conn, ids, window[0], last),
@@ -92,6 +96,12 @@ async def read(conn: AsyncConnection, batch: Batch) -> Inputs:
     provisional = await ledger.find_provisional(conn, upstream, batch.portfolios, first, last)
     book = build_book(panel, batch.portfolios, units, previous_snapshots, vendor_sectors, return_histories)
     return Inputs(panel, book, frozenset(provisional))
+
+
+async def _read_returns(
+    conn: AsyncConnection, kept: KeptPrices[DatedValues], ids: Sequence[int], first: date, last: date
+) -> dict[int, DatedValues]:
+    return await kept.read(conn, ids, first, last, lambda of: store.prices(conn, "total_return", of, first, last))
 
 
 def build_panel(

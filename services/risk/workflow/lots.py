@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 import numpy as np
@@ -28,8 +29,7 @@ Row = tuple[str, Kind]
 LOTS_AT_ONCE = 500_000
 
 
-@dataclass(frozen=True, slots=True)
-class Merged:
+class Merged(NamedTuple):
     """The lots of one symbol and class in one unit. Of what differs among them the first by name stands."""
 
     row: Row
@@ -71,7 +71,7 @@ class LotTable:
     roots: list[str]
 
     @classmethod
-    def of(cls, listed: LotList, user_classes: Mapping[UUID, UserClassification]) -> LotTable:
+    def of(cls, listed: LotList, user_classes: Mapping[bytes, UserClassification]) -> LotTable:
         said = [user_classes.get(lot) for lot in listed.read_ids()]
         own = [_row(symbol, user_class) for symbol, user_class in zip(listed.read_symbols(), said, strict=True)]
         rows = sorted(set(own))
@@ -114,7 +114,7 @@ class LotTable:
         return [known[of] for of in first.tolist()]
 
 
-def merge_lots(held: HeldRow, user_classes: Mapping[UUID, UserClassification]) -> list[Merged]:
+def merge_lots(held: HeldRow, user_classes: Mapping[bytes, UserClassification]) -> list[Merged]:
     """Only what is said of these very lots counts, each for its own class; a lot that nothing is stated of is what its symbol says."""
     return LotTable.of(held.lots, user_classes).merge(held)
 
@@ -125,8 +125,8 @@ async def read_held(conn: AsyncConnection, portfolios: Sequence[UUID], first: da
     found: list[Held] = []
     for low, high in _spans(first, last, await store.count_lots(conn, portfolios)):
         rows = await store.find_holdings(conn, portfolios, low, high)
-        lots = {lot for listed in _unknown_lists(rows, tables) for lot in listed.read_ids()}
-        said = await store.user_classifications(conn, lots) if lots else {}
+        lists = list(_unknown_lists(rows, tables))
+        said = await store.user_classifications(conn, lists) if any(map(len, lists)) else {}
         for row in rows:
             table = tables.get(row.portfolio_id)
             if table is None or not table.listed.begins_with(row.lots):

@@ -203,7 +203,8 @@ async def test_nobody_has_the_one_that_is_meant_then_no_price_is_better_than_a_w
     # No price is left whose change number would say that facts are behind; the symbol's own does, on every day.
     [(id_, replaced)] = await ingest.rows("SELECT id, replaced FROM ingest.symbols WHERE symbol = 'DUPE'")
     async with ingest.admin.connect() as conn:
-        [(days, numbers)] = (await changes(conn, [id_], ENTRY, LAST)).values()
+        assert await changes(conn, [id_], ENTRY, LAST, of_prices=True) == {}
+        [(days, numbers)] = (await changes(conn, [id_], ENTRY, LAST, of_prices=False)).values()
     assert set(days.tolist()) == set(range((LAST - ENTRY).days + 1))
     assert set(numbers.tolist()) == {replaced}
 

@@ -147,7 +147,7 @@ def merged(unit: Unit) -> list[Merged]:
         no_evidence=[at for at, lot in enumerate(unit.lots) if lot.unpriceable],
     )
     # What class a lot is of is the panel's to say here, so none splits a symbol.
-    stated = {lot: UserClassification("PUBLIC", of.sector, None) for lot, of in zip(lots, unit.lots, strict=True)}
+    stated = {lot.bytes: UserClassification("PUBLIC", of.sector, None) for lot, of in zip(lots, unit.lots, strict=True)}
     return merge_lots(held, stated)
 
 

@@ -166,7 +166,7 @@ def test_an_option_stands_in_its_underlyings_sector_and_name() -> None:
     panel = cases.panel(["AAPL", "AAPL210115C00120000"], kinds={"AAPL210115C00120000": Kind.OPTION})
     listed = LotList.of([TWO], ["AAPL210115C00120000"])
     unit = HeldRow(ONE, panel.sessions[0], 10.0, listed, np.ones(1), np.array([50_000]))
-    lots = merge_lots(unit, {TWO: UserClassification("OPTIONS", None, "AAPL")})
+    lots = merge_lots(unit, {TWO.bytes: UserClassification("OPTIONS", None, "AAPL")})
     book = build_book(
         panel,
         [ONE],
@@ -192,12 +192,11 @@ def test_the_worker_computes_an_outcome_and_a_row_for_every_unit() -> None:
     assert [key.session for key in results.outcomes] == list(panel.sessions) == [key.session for key in results.rows]
     assert {(outcome.quality, outcome.coverage) for outcome in results.outcomes.values()} == {("complete", 1.0)}
     for picture in build_reports(panel, book, cases.SCENARIOS):
-        assert set(picture.columns) == set(FIGURE_COLUMNS)
+        assert set(picture.columns) == {*FIGURE_COLUMNS, "shocks"}
         lengths = {"betas": 2 * 8, "correlations": 1, "correlation_n_obs": 3, "factor_correlations": 28}
         lengths |= {
             "exposures": 3 * (8 + 7),
-            "stress_shocks": 24 * 8,
-            "stress_direct": 24 * (2 + 8 + 2),
+            "shocks": 3 * 24 * 8 * 8,
             "exposure_errors": 8,
             "tail_parts": 2 * 3,
         }

@@ -14,8 +14,8 @@ from scipy.optimize import minimize
 from services.risk.compute.factor_model import factor_model
 from services.risk.compute.inputs import Panel
 from services.risk.compute.report import build_reports
-from services.risk.compute.stress import apply
 from shared.market.registry import FACTOR_NAMES, JOINT_FACTORS, LOOKBACK, REVERSE_LOSS
+from shared.market.stress_losses import apply
 from tests.support.risk import Answered, answered
 from tests.unit.risk import cases
 from tests.unit.risk.cases import Lot, Unit

@@ -76,8 +76,8 @@ def test_a_lot_of_a_money_market_fund_is_money_and_another_lot_of_the_symbol_is_
     listed = LotList.of(lots, ["FUND", "FUND"])
     held = HeldRow(UUID(int=9), date(2020, 12, 31), 1000.0, listed, np.ones(2), np.array([5, 7]))
     said = {
-        lots[0]: UserClassification("PUBLIC", None, None, "MONEY_MARKET"),
-        lots[1]: UserClassification("PUBLIC", None, None, "ETF"),
+        lots[0].bytes: UserClassification("PUBLIC", None, None, "MONEY_MARKET"),
+        lots[1].bytes: UserClassification("PUBLIC", None, None, "ETF"),
     }
     assert [(lot.row, lot.long) for lot in merge_lots(held, said)] == [
         (("FUND", Kind.PUBLIC), 7),

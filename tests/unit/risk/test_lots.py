@@ -31,7 +31,7 @@ SAID = (
 )
 
 
-def lot_by_lot(row: HeldRow, said: Mapping[UUID, UserClassification]) -> list[Merged]:
+def lot_by_lot(row: HeldRow, said: Mapping[bytes, UserClassification]) -> list[Merged]:
     """The definition: each open lot added to its symbol and class, in whole numbers."""
     kinds = {"OPTIONS": Kind.OPTION, "OPTION": Kind.OPTION, "PRIVATE": Kind.PRIVATE}
     found: dict[tuple[str, Kind], list[Merged]] = {}
@@ -63,10 +63,10 @@ def lot_by_lot(row: HeldRow, said: Mapping[UUID, UserClassification]) -> list[Me
     ]
 
 
-def book(chance: random.Random, count: int) -> tuple[HeldRow, dict[UUID, UserClassification]]:
+def book(chance: random.Random, count: int) -> tuple[HeldRow, dict[bytes, UserClassification]]:
     ids = [UUID(int=chance.getrandbits(128)) for _ in range(count)]
     symbols = [chance.choice(["AAPL", "MSFT", "ZÜRN", CONTRACT, "EQ_FUND", ""]) for _ in ids]
-    said = {lot: of for lot in ids if (of := chance.choice(SAID)) is not None}
+    said = {lot.bytes: of for lot in ids if (of := chance.choice(SAID)) is not None}
     row = HeldRow(
         UUID(int=1),
         DAY,
@@ -88,7 +88,7 @@ def test_a_session_is_merged_as_lot_by_lot_to_the_last_digit(seed: int) -> None:
 def test_an_earlier_session_that_lists_the_first_lots_is_merged_by_the_same_table() -> None:
     row, said = book(random.Random(5), 40)
     table = LotTable.of(row.lots, said)
-    ids, symbols = row.lots.read_ids(), row.lots.read_symbols()
+    ids, symbols = [UUID(bytes=lot) for lot in row.lots.read_ids()], row.lots.read_symbols()
     for count in (0, 1, 17, 40):
         first = [at for at in row.no_evidence if at < count]
         earlier = HeldRow(

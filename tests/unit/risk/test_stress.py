@@ -13,9 +13,10 @@ import pytest
 from services.risk.compute.factor_model import factor_model, model_risk
 from services.risk.compute.scenario_file import parse
 from services.risk.compute.scenarios import BadScenarios, Duration, Replay, Scenario, Scenarios
-from services.risk.compute.stress import Shocks, all_shocks, apply, shocks
+from services.risk.compute.stress import Shocks, all_shocks, shocks
 from shared.arrays import FloatVector
 from shared.market.registry import FACTOR_NAMES, JOINT_FACTORS, LOOKBACK
+from shared.market.stress_losses import apply
 from tests.unit.risk import cases
 
 PANEL = cases.panel(["AAA", "BBB"], 3)
