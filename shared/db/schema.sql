@@ -1,4 +1,4 @@
--- The schema as the migrations up to 0051 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
+-- The schema as the migrations up to 0054 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
 -- Comments say why in shared/db/migrations/sql/; what each table is for is in docs/schema.md.
 -- The roles are there before (shared/db/roles.py), and all of this is leadline_owner's. Foreign keys never leave a schema.
 
@@ -1930,12 +1930,12 @@ CREATE TABLE ledger.units (
     completed_at       timestamp with time zone,
     required_at        timestamp with time zone NOT NULL DEFAULT now(),
     provisional        boolean NOT NULL DEFAULT false,
-    CONSTRAINT units_pkey PRIMARY KEY (portfolio_id, session, phase),
+    CONSTRAINT units_pkey PRIMARY KEY (portfolio_id, session, phase) INCLUDE (required_revision, completed_revision, quality),
     CONSTRAINT units_completed_revision_check CHECK ((completed_revision >= 0)),
     CONSTRAINT units_coverage_check CHECK (((coverage >= (0)::double precision) AND (coverage <= (1)::double precision))),
     CONSTRAINT units_quality_check CHECK ((quality = ANY (ARRAY['complete'::text, 'partial'::text]))),
     CONSTRAINT units_required_revision_check CHECK ((required_revision > 0))
-) WITH (fillfactor=85);
+) WITH (fillfactor=85, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=50000, autovacuum_vacuum_insert_scale_factor=0, autovacuum_vacuum_insert_threshold=50000, autovacuum_analyze_scale_factor=0.02);
 ALTER TABLE ledger.units ENABLE ROW LEVEL SECURITY;
 CREATE INDEX units_blocked ON ledger.units USING btree (portfolio_id, phase, session) WHERE (blocked_reason IS NOT NULL);
 CREATE INDEX units_missing ON ledger.units USING btree (portfolio_id, phase, session) WHERE ((completed_revision < required_revision) AND (blocked_reason IS NULL));

@@ -3,14 +3,82 @@
 from __future__ import annotations
 
 import argparse
+import importlib
+import json
+import logging
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-# Each in a process of its own: what one leaves in memory would be measured in the next.
-BENCHMARKS = ("risk", "onboarding", "night")
-PORTFOLIOS = 1000
+from tests.bench import measured
+from tests.bench.measured import Found, Measured
+
+
+@dataclass(frozen=True)
+class Part:
+    """function : `module:name` in this package, called with the sizes; sizes : its arguments and what they are if not given.
+
+    in_all : sizes in a run of everything, where those above would take longer than such a run should
+    """
+
+    function: str
+    words: str
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    in_all: Mapping[str, int] = field(default_factory=dict)
+
+
+# In this order, each in a process of its own: what one leaves in memory would be measured in the next.
+PARTS: Mapping[str, Part] = {
+    "arithmetic": Part("arithmetic:run", "regressions and volatilities alone, against statsmodels and pandas"),
+    "risk": Part("risk:run", "what the shape of a batch costs"),
+    "onboarding": Part("pipeline:run_onboarding", "13 positions over 500 sessions, against the yardstick; their disk"),
+    "night": Part(
+        "pipeline:run_night",
+        "one session of portfolios of 30 positions, against the yardstick",
+        {"portfolios": 1000, "times": 1},
+        {"times": 3},
+    ),
+    "steps": Part(
+        "steps:run",
+        "four dependent durable steps without work, against a set-based asyncio program",
+        {"portfolios": 1000, "sessions": 20},
+    ),
+    "peers": Part(
+        "peers.compare:run",
+        "the same steps with DBOS, in an environment of its own",
+        {"portfolios": 1000, "sessions": 20, "pairs": 200},
+    ),
+    "backfill": Part(
+        "history:run_backfill",
+        "portfolios of 30 positions over 500 sessions at once, nothing stored, against one by one",
+        {"portfolios": 100, "sessions": 500},
+        {"portfolios": 20},
+    ),
+    "corrected": Part(
+        "history:run_corrected",
+        "one corrected close of the market's proxy: what is computed again, and what that costs",
+        {"portfolios": 500, "sessions": 250, "back": 100},
+        {"portfolios": 20},
+    ),
+    "embedded": Part(
+        "embedded:run",
+        "`leadline up` on a state that exists: ready, memory, and answers while a night runs",
+        {"portfolios": 1000, "sessions": 250},
+        {"portfolios": 200},
+    ),
+    "ledger": Part(
+        "ledger:run",
+        "status, list, what is missing and a night added, among the units of years",
+        {"portfolios": 10_000, "sessions": 1250},
+        {"sessions": 125},
+    ),
+}
+COMMAND = ("-m", "tests.bench")
+PAPER = "write the figures there as a table in Markdown, with the facts of the machine"
 
 
 def _count(given: str) -> int:
@@ -24,35 +92,73 @@ def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(
         prog="python -m tests.bench", description="Without arguments every benchmark, one after the other."
     )
-    parts = found.add_subparsers(dest="benchmark", metavar="{risk,onboarding,night}")
-    parts.add_parser("risk", help="what the shape of a batch costs")
-    onboarding = parts.add_parser("onboarding", help="13 positions over 500 sessions, against the yardstick")
-    night = parts.add_parser("night", help="one session of portfolios of 30 positions, against the yardstick")
+    found.add_argument("--json", type=Path, metavar="FILE", dest="whole", help="of every benchmark, as one document")
+    found.add_argument("--markdown", type=Path, metavar="FILE", dest="paper", help=PAPER)
+    parts = found.add_subparsers(dest="benchmark", metavar=f"{{{','.join(PARTS)}}}")
     _count.__name__ = "number of at least 1"
-    night.add_argument("--portfolios", type=_count, default=PORTFOLIOS, metavar="N", help=f"how many ({PORTFOLIOS})")
-    for part in (onboarding, night):
-        part.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as one JSON document")
+    for name, part in PARTS.items():
+        one = parts.add_parser(name, help=part.words)
+        for size, usual in part.sizes.items():
+            one.add_argument(f"--{size}", type=_count, default=usual, metavar="N", help=f"how many ({usual:,})")
+        one.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as one JSON document")
+        one.add_argument("--figures", type=Path, help=argparse.SUPPRESS)
     return found
 
 
 def main(given: Sequence[str]) -> int:
     """Exit code: 0, 1 if a benchmark failed, 2 for arguments that are none. A goal that is missed is printed and no failure."""
     asked = parser().parse_args(given)
-    if asked.benchmark is None:
-        commands = [[sys.executable, "-m", "tests.bench", name] for name in BENCHMARKS]
-        return max(min(1, abs(subprocess.run(command, check=False).returncode)) for command in commands)
-    if asked.benchmark == "risk":
-        from tests.bench import risk
-
-        return risk.main()
-    file = asked.json
-    if file is not None and not file.resolve().parent.is_dir():
-        sys.stderr.write(f"--json {file}: there is no directory {file.resolve().parent}; make it first\n")
-        return 2
-    from tests.bench import pipeline
-
-    pipeline.run(asked.benchmark, getattr(asked, "portfolios", 1), file)
+    alone = asked.benchmark is not None
+    for option, file in (("--json", asked.json if alone else asked.whole), ("--markdown", asked.paper)):
+        if file is not None and not file.resolve().parent.is_dir():
+            sys.stderr.write(f"{option} {file}: there is no directory {file.resolve().parent}; make it first\n")
+            return 2
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)
+    facts = measured.machine()
+    if not alone:
+        return _everything(facts, asked.whole, asked.paper)
+    part = PARTS[asked.benchmark]
+    module, _, name = part.function.partition(":")
+    found: Found = getattr(importlib.import_module(f"tests.bench.{module}"), name)(
+        **{size: getattr(asked, size) for size in part.sizes}
+    )
+    for figure in found.figures:
+        sys.stdout.write(figure.line() + "\n")
+    if asked.figures is not None:
+        measured.write(asked.figures, found.figures)
+    if asked.json is not None:
+        asked.json.write_text(json.dumps(found.document or _document(facts, found.figures)) + "\n")
+    if asked.paper is not None:
+        asked.paper.write_text(measured.heading(facts) + "\n" + measured.table(found.figures))
     return 0
+
+
+def _everything(facts: Mapping[str, Any], file: Path | None, paper: Path | None) -> int:
+    """Each part in turn; one that fails is told and does not keep the others from running."""
+    figures: list[Measured] = []
+    worst = 0
+    with tempfile.TemporaryDirectory(prefix="leadline-bench-") as directory:
+        for name, part in PARTS.items():
+            written = Path(directory) / f"{name}.json"
+            sizes = [word for size, number in part.in_all.items() for word in (f"--{size}", str(number))]
+            command = [sys.executable, *COMMAND, name, *sizes, "--figures", str(written)]
+            code = min(1, abs(subprocess.run(command, check=False).returncode))
+            worst = max(worst, code)
+            if code:
+                figures.append(Measured(name, part.words, None, note="the run failed"))
+            elif written.exists():
+                figures += measured.read(written)
+    page = measured.heading(facts) + "\n" + measured.table(figures)
+    sys.stdout.write("\n" + page)
+    if file is not None:
+        file.write_text(json.dumps(_document(facts, figures)) + "\n")
+    if paper is not None:
+        paper.write_text(page)
+    return worst
+
+
+def _document(facts: Mapping[str, Any], figures: Sequence[Measured]) -> dict[str, Any]:
+    return {"machine": facts, "figures": [asdict(one) | {"verdict": one.verdict} for one in figures]}
 
 
 if __name__ == "__main__":

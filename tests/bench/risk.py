@@ -1,4 +1,4 @@
-"""`python -m tests.bench.risk`: what risk costs by the shape of the batch: 500 sessions of a portfolio, 250 portfolios of a session.
+"""`python -m tests.bench risk`: what risk costs by the shape of the batch: 500 sessions of a portfolio, 250 portfolios of a session.
 
 Beside one another, in one run: one unit alone, the batch, and the same units computed one by one. Seconds of processor for the
 computation, the least of several runs taken in turn (other work on the machine can only add), and of the bare matrix work in it;
@@ -25,6 +25,7 @@ from shared.db.engine import create_engine
 from shared.ledger import Completed
 from shared.work import Batch
 from tests.bench import servers, world
+from tests.bench.measured import Found
 from tests.support import databases
 from tests.unit.risk import cases
 from tests.unit.risk.cases import Lot, Unit
@@ -159,14 +160,11 @@ def _parts(seconds: Sequence[float]) -> str:
     return f"{load + compute + save:.0f} ms (load {load:.0f}, compute {compute:.0f}, save {save:.0f})"
 
 
-def main() -> int:
+def run() -> Found:
+    """What it finds are comparisons in words, with no goal: it prints them."""
     worker = RiskWorker(cases.SCENARIOS)
     for shape in shapes():
         print_computation(worker, shape)
     with servers.postgres() as server:
         asyncio.run(print_units(worker, server))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return Found([])

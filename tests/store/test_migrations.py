@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.coordinator.results.completeness import COUNTS
 from shared.db import migrate
 from shared.db.engine import create_engine
 from shared.db.migrate import at_head, head, upgrade
@@ -281,5 +282,51 @@ async def test_returns_of_sessions_with_actions_are_taken_again(empty: Database)
                 text("SELECT symbol_id, session, total_return FROM ingest.prices_history ORDER BY 1")
             )
             assert [tuple(row) for row in before] == [(1, days[1], pytest.approx(52.5 / 44.0 - 1)), (2, days[1], 0.0)]
+    finally:
+        await engine.dispose()
+
+
+UNITS = """
+    INSERT INTO ledger.units (portfolio_id, session, phase, required_revision, completed_revision, quality, reasons)
+    SELECT CAST('00000000-0000-4000-8000-' || lpad(to_hex(n), 12, '0') AS uuid), date '2016-01-04' + s, phase, 2,
+           CASE WHEN s = 199 THEN 1 ELSE 2 END, CASE WHEN n = 7 AND s < 5 THEN 'partial' ELSE 'complete' END, '[{"symbol": "A"}]'
+    FROM generate_series(0, 199) s CROSS JOIN generate_series(1, 40) n CROSS JOIN unnest(enum_range(NULL::ledger.phase)) phase
+    ORDER BY s, n
+"""
+DIGEST = "SELECT count(*), sum(hashtextextended(u::text, 0)::numeric) FROM ledger.units u"
+
+
+async def test_units_of_a_portfolio_are_counted_without_the_table(empty: Database) -> None:
+    """Those that were there before the key had what the count needs, too; they are the same, and no key comes twice."""
+
+    def upgrade_to(connection: Connection) -> None:
+        config = migrate._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0045")
+
+    engine = create_engine(empty.admin_url, application="test", pool_size=2)
+    one = "00000000-0000-4000-8000-000000000007"
+    try:
+        async with engine.begin() as conn:
+            await conn.run_sync(upgrade_to)
+            await conn.execute(text("SELECT ledger.order_lock()"))
+            await conn.execute(text(UNITS))
+            before = (await conn.execute(text(DIGEST))).one()
+        assert await upgrade(empty.admin_url) == head()
+        async with engine.connect() as conn:
+            await conn.execution_options(isolation_level="AUTOCOMMIT")
+            assert (await conn.execute(text(DIGEST))).one() == before
+            await conn.execute(text("VACUUM ANALYZE ledger.units"))
+        async with engine.begin() as conn:
+            plan = "\n".join(
+                await conn.scalars(text(f"EXPLAIN (ANALYZE, BUFFERS OFF, TIMING OFF) {COUNTS}"), {"id": one})
+            )
+            assert "Index Only Scan using units_pkey" in plan
+            assert "Heap Fetches: 0" in plan
+            counts = (await conn.execute(text(COUNTS), {"id": one})).all()
+            assert {(row.expected, row.completed, row.partial) for row in counts} == {(200, 199, 5)}
+            await conn.execute(text("SELECT ledger.order_lock()"))
+            with pytest.raises(DBAPIError, match="units_pkey"):
+                await conn.execute(text(UNITS))
     finally:
         await engine.dispose()

@@ -21,6 +21,13 @@ from shared.work import Phase
 
 # A page shows no more; `holes_total` and `partials_total` say how many there are.
 SHOWN = 200
+# Names no column that the index of the key lacks: the units of one portfolio lie on as many pages of the table as it has sessions.
+COUNTS = """
+    SELECT CAST(phase AS text) AS phase, count(*) AS expected, min(session) AS first, max(session) AS last,
+           count(*) FILTER (WHERE completed_revision >= required_revision) AS completed,
+           count(*) FILTER (WHERE completed_revision >= required_revision AND quality = 'partial') AS partial
+    FROM ledger.units WHERE portfolio_id = :id GROUP BY phase
+"""
 
 
 async def read(conn: AsyncConnection, clock: Clock, portfolio: UUID) -> dict[str, Any] | None:
@@ -38,12 +45,7 @@ async def read(conn: AsyncConnection, clock: Clock, portfolio: UUID) -> dict[str
         return None
     counts = (
         await conn.execute(
-            text("""
-                SELECT CAST(phase AS text) AS phase, count(*) AS expected, min(session) AS first, max(session) AS last,
-                       count(*) FILTER (WHERE completed_revision >= required_revision) AS completed,
-                       count(*) FILTER (WHERE completed_revision >= required_revision AND quality = 'partial') AS partial
-                FROM ledger.units WHERE portfolio_id = :id GROUP BY phase
-            """),
+            text(COUNTS),
             {"id": portfolio},
         )
     ).all()
