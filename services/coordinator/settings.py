@@ -104,7 +104,8 @@ class CoordinatorSettings(ServiceSettings):
     keep_runs_days: int | None = Field(default=None, ge=1, description="Days that finished runs stay; unset: for good")
     webhook_private: bool = Field(
         default=False,
-        description="Webhooks may lead to addresses of one's own network, and by http; else to public ones by https, or to this machine",
+        description="Webhooks may lead to addresses of one's own network, and by http; else to public ones by https, and those of the "
+        "first tenant (house) to this machine",
     )
     sector_benchmark: str = Field(
         default="SP500",

@@ -6,8 +6,8 @@ The database's policies for the API's role go by what it is told (migration 0045
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -15,7 +15,7 @@ from uuid import UUID
 
 from sqlalchemy import event
 from sqlalchemy.engine import Connection
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 HOUSE: Final = UUID("00000000-0000-4000-8000-000000000001")
 """The first tenant, which every installation has. Its operators operate the installation."""
@@ -131,10 +131,18 @@ def _tell(connection: Connection) -> None:
     connection.exec_driver_sql(_TELL_AND_KEEP if kept else _TELL, (value,)).close()
 
 
+@asynccontextmanager
+async def unnoted(conn: AsyncConnection) -> AsyncIterator[None]:
+    """A transaction that writes nothing of the tenant's, such as a question about the market: the audit log does not tell of it."""
+    await conn.execution_options(changes_nothing=True)
+    async with conn.begin():
+        yield
+
+
 def _record(connection: Connection) -> None:
     """Who did what, in the transaction that does it: both are committed, or neither."""
-    sight = _sight.get()
-    if sight is None or sight.deed is None or connection.get_execution_options().get("postgresql_readonly"):
+    sight, options = _sight.get(), connection.get_execution_options()
+    if sight is None or sight.deed is None or options.get("postgresql_readonly") or options.get("changes_nothing"):
         return
     deed = sight.deed
     connection.exec_driver_sql(

@@ -153,6 +153,19 @@ async def test_large_answers_are_counted(api: Api, monkeypatch: pytest.MonkeyPat
     assert len(await api.rows("SELECT 1 FROM coordinator.idempotency")) == 4
 
 
+async def test_large_answers_of_one_tenant_push_out_none_of_anothers(api: Api, loops: AsyncEngine) -> None:
+    """As the coordinator's role, which no policy confines: by what the statement says."""
+    await api.run("INSERT INTO coordinator.tenants (id, name) VALUES (:id, 'b')", id=(other := uuid4()))
+    put_key = """INSERT INTO coordinator.idempotency (tenant_id, key, endpoint, request_hash, status, large, created_at)
+                 VALUES (:tenant, :key, 'e', 'h', 200, '\\x00', now() - make_interval(mins => :minutes))"""
+    for tenant, key, minutes in ((other, "a", 9), (other, "b", 8), (HOUSE, "a", 3), (HOUSE, "b", 2), (HOUSE, "c", 1)):
+        await api.run(put_key, tenant=tenant, key=key, minutes=minutes)
+    async with loops.begin() as conn:
+        assert await idempotency.forget_large(conn, 2) == 1
+    kept = await api.rows("SELECT tenant_id, key FROM coordinator.idempotency WHERE large IS NOT NULL")
+    assert set(kept) == {(other, "a"), (other, "b"), (HOUSE, "b"), (HOUSE, "c")}
+
+
 # --- a replay that cannot be sent -------------------------------------------------------------------------------------
 
 

@@ -14,14 +14,13 @@ from typing import Any
 import httpx2
 import pytest
 import typer
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from typer.testing import CliRunner
 
 from leadline import cli
 from leadline.http import Client
 from tests.store.coordinator.conftest import CSV
-from tests.store.coordinator.two_tenants import SECRET, World, two_tenants
+from tests.store.coordinator.two_tenants import SECRET, World, belongings, needles, two_tenants
 
 # What names something of a tenant, by the argument's or option's name: the key of its id.
 THINGS = {
@@ -49,7 +48,7 @@ FILES = {
     "benchmark": "date,sector,weight\n2020-12-29,Technology,1\n",
     "fund": "symbol,weight\nAAPL,1\n",
 }
-# Speaks to an agent until it leaves.
+# Speaks to an agent until it leaves; what it offers, `test_tenant_agents` tries.
 ENDLESS = {("mcp",)}
 
 
@@ -140,21 +139,6 @@ async def typed(world: World, head: dict[str, str], line: list[str], patch: pyte
     return Said(done.exit_code, done.output, bridge.asked)
 
 
-async def belongings(world: World) -> list[str]:
-    """Every row with an id of B's in it, but for when a token was last seen."""
-    found: list[str] = []
-    async with world.admin.connect() as conn:
-        tables = await conn.scalars(
-            text("SELECT CAST(polrelid AS regclass)::text FROM pg_policy WHERE polname = 'own_tenant' ORDER BY 1")
-        )
-        for table in list(tables):
-            rows = await conn.scalars(
-                text(f"SELECT CAST(to_jsonb(t) - 'last_used_at' AS text) FROM {table} t"),
-            )
-            found += sorted(f"{table} {row}" for row in rows if any(of in row for of in world.theirs.values()))
-    return found
-
-
 COMMANDS = dict(commands(typer.main.get_command(cli.app)))
 # Those of which B is shown something of its own: the lines are right, and there is something to find.
 OWN = {
@@ -163,17 +147,13 @@ OWN = {
 }  # fmt: skip
 
 
-def needles(world: World) -> list[str]:
-    return [SECRET, "stillwater", *world.theirs.values()]
-
-
 @pytest.mark.parametrize("path", [path for path in COMMANDS if path not in ENDLESS], ids=" ".join)
 async def test_no_command_finds_tells_or_changes_anything_of_another_tenant(
     world: World, path: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, content in FILES.items():
         (tmp_path / f"{name}.csv").write_text(content)
-    before, owned = await belongings(world), False
+    before, asked, owned = await belongings(world), [], False
     assert len(before) > 30
     by_name = world.theirs | {"portfolio_id": SECRET, "limit_id": SECRET, "webhook_id": SECRET, "invitation_id": SECRET}
     for ids in (world.theirs, by_name):
@@ -186,8 +166,11 @@ async def test_no_command_finds_tells_or_changes_anything_of_another_tenant(
                 assert any(needle in word for word in line) or needle not in everything, (line, needle)
             assert not (tmp_path / "out").exists()
             if said.reads and ids is world.theirs and " ".join(path) in OWN:
-                beside = [str(tmp_path / "own") if word == str(tmp_path / "out") else word for word in line]
-                own = await typed(world, world.b, beside, monkeypatch)
-                owned = owned or (own.printed != said.printed and not own.printed.startswith("There is no portfolio"))
+                asked.append((line, said))
+    # Before B asks anything itself, which may be noted too.
     assert await belongings(world) == before
+    for line, said in asked:
+        beside = [str(tmp_path / "own") if word == str(tmp_path / "out") else word for word in line]
+        own = await typed(world, world.b, beside, monkeypatch)
+        owned = owned or (own.printed != said.printed and not own.printed.startswith("There is no portfolio"))
     assert owned or " ".join(path) not in OWN

@@ -126,6 +126,26 @@ async def two_tenants(
             yield made
 
 
+def needles(world: World) -> list[str]:
+    """What no answer to A may hold."""
+    return [SECRET, "stillwater", *world.theirs.values()]
+
+
+async def belongings(world: World) -> list[str]:
+    """Every row with an id of B's in it, but for when a token was last seen."""
+    found: list[str] = []
+    async with world.admin.connect() as conn:
+        tables = await conn.scalars(
+            text("SELECT CAST(polrelid AS regclass)::text FROM pg_policy WHERE polname = 'own_tenant' ORDER BY 1")
+        )
+        for table in list(tables):
+            rows = await conn.scalars(
+                text(f"SELECT CAST(to_jsonb(t) - 'last_used_at' AS text) FROM {table} t"),
+            )
+            found += sorted(f"{table} {row}" for row in rows if any(of in row for of in world.theirs.values()))
+    return found
+
+
 def concrete(path: str, ids: dict[str, str]) -> str:
     path = re.sub(r"\{[a-z_]*(day|date|session)\}", "2020-12-29", path)
     return re.sub(r"\{([a-z_]+)\}", lambda found: ids.get(found[1], "AAPL"), path)
