@@ -25,6 +25,7 @@ from shared.settings import ServiceSettings
 from tests.flow import toy
 from tests.support.brokers import TestBroker
 from tests.support.databases import Database
+from tests.support.waiting import WITHIN_SECONDS
 
 pytestmark = pytest.mark.kafka
 
@@ -150,24 +151,28 @@ async def test_a_frozen_relay_lets_its_rows_go(
     engine: AsyncEngine, producer: AIOKafkaProducer, settings: ServiceSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stopped process keeps its connection open: the server ends its transaction, and another relay sends the rows."""
-    monkeypatch.setattr("shared.db.engine.IDLE_SECONDS", 0.2)
+    # Long enough that a busy machine still finds the rows held.
+    monkeypatch.setattr("shared.db.engine.IDLE_SECONDS", 2.0)
     portfolio = uuid4()
     async with engine.begin() as conn:
         await announce(conn, portfolio)
     frozen = Relay(engine, producer, service="frozen", namespace=settings.kafka_namespace)
-    released = asyncio.Event()
+    holds, released = asyncio.Event(), asyncio.Event()
 
     async def never_sends(_: Any) -> None:
+        holds.set()
         await released.wait()
 
     monkeypatch.setattr(frozen, "_send", never_sends)
     stuck = asyncio.create_task(frozen.send_some())
-    await asyncio.sleep(0.1)
+    await asyncio.wait_for(holds.wait(), 10)
     monkeypatch.setattr("shared.db.engine.IDLE_SECONDS", 30)
     healthy = Relay(engine, producer, service="healthy", namespace=settings.kafka_namespace)
     assert await healthy.send_some() == 0, "the rows are held"
-    await asyncio.sleep(0.4)
-    assert await healthy.send_some() == 1
+    async with asyncio.timeout(WITHIN_SECONDS):
+        while not (relayed := await healthy.send_some()):  # noqa: ASYNC110 (time tells nobody)
+            await asyncio.sleep(0.1)
+    assert relayed == 1
     assert about(await sent(settings)) == [portfolio]
     released.set()
     with pytest.raises(DBAPIError):
