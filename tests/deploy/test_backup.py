@@ -159,8 +159,12 @@ async def test_a_row_that_differs_is_found(database: Database) -> None:
     before = await _describe(database)
     await _do(database.admin_url, "UPDATE ingest.prices SET close = close + 1e-15")
     found = before.differences(await _describe(database))
-    # What was replaced is kept, too.
-    assert [line.split(":")[0] for line in found] == ["table ingest.prices", "table ingest.prices_history"]
+    # What was replaced is kept, too, and that something was is known by another version.
+    assert [line.split(":")[0] for line in found] == [
+        "table ingest.prices",
+        "table ingest.prices_history",
+        "table ingest.prices_version",
+    ]
 
 
 async def _describe(database: Database) -> backup.Manifest:

@@ -93,9 +93,13 @@ async def world(
 
 
 def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every command that is registered, with its parameters."""
+    """Every command of the client that is registered, with its parameters.
+
+    Those of the machine's own installation, which `deploy.cli` adds once something has imported it, ask no server and take no token.
+    """
     if not hasattr(group, "commands"):
-        yield path, group
+        if not group.callback.__module__.startswith("deploy."):
+            yield path, group
         return
     for name, inner in sorted(group.commands.items()):
         yield from commands(inner, (*path, name))
