@@ -59,11 +59,12 @@ def test_ten_thousand_rows_come_back_bit_for_bit() -> None:
         nav = np.where(rng.random(g) < 0.05, np.nan, rng.lognormal(12.0, 3.0, g))
         withheld = rng.random((g, C)) < 0.1
         before = stored_before(value, betas, shocks, nav, withheld)
+        values, exposed = to_rows(value), to_rows(betas.reshape(g, -1))
         for i, (direct, propagated) in enumerate(zip(*before, strict=True)):
             row = {
                 "stress_direct": None,
-                "exposure_values": to_rows(value)[i].tolist(),
-                "betas": to_rows(betas.reshape(g, -1))[i].tolist(),
+                "exposure_values": values[i].tolist(),
+                "betas": exposed[i].tolist(),
                 "shocks": pack_shocks(shocks[i], rng.normal(size=C * F)),
                 "nav": float(nav[i]),
                 "stress_reasons": ["low_coverage" if none else None for none in withheld[i]],
