@@ -4,51 +4,85 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
 
+import numpy as np
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.coordinator.results.risk_rows import read_legs, read_shown
 from shared.db.engine import create_engine
 from tests.support.databases import Database
 
-_FIGURES = "to_jsonb(t) - ARRAY['portfolio_id', 'revision', 'computed_at', 'position_ids']"
+_OWN = ("portfolio_id", "revision", "computed_at", "position_ids")
 TABLES = ("snapshots.snapshots", "snapshots.holdings", "risk.results")
+# Stored, or worked out when they are read: what counts is what is answered.
+_LOSSES = ("stress_direct", "stress_propagated", "stress_shocks")
+_REFERENCES = ("nav", "shocks_id")
+
+Figures = dict[tuple[str, str], dict[str, Any]]
 
 
 async def digests(database: Database, portfolio: str) -> dict[str, tuple[int, str]]:
-    """Rows and a digest of every stored figure, by table; without what names the portfolio, its lots or the moment."""
-    engine = create_engine(database.admin_url, application="test", pool_size=1)
-    found: dict[str, tuple[int, str]] = {}
-    async with engine.connect() as conn:
-        for table in TABLES:
-            rows = await conn.execute(
-                text(
-                    f"SELECT {_FIGURES} FROM {table} t WHERE portfolio_id = CAST(:portfolio AS uuid) ORDER BY session"
-                ),
-                {"portfolio": portfolio},
-            )
-            kept = [json.dumps(row[0], sort_keys=True) for row in rows]
-            found[table] = len(kept), hashlib.sha256("\n".join(kept).encode()).hexdigest()
-    await engine.dispose()
-    return found
+    """Rows and a digest of every figure, by table; without what names the portfolio, its lots or the moment."""
+    found = await _figures(database, portfolio)
+    kept = {table: [row for (of, _), row in found.items() if of == table] for table in TABLES}
+    return {
+        table: (len(rows), hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest())
+        for table, rows in kept.items()
+    }
 
 
 async def differences(database: Database, one: str, other: str) -> list[str]:
-    """Table, session and column of the stored figures in which two portfolios differ, with both values."""
+    """Table, session and column of the figures in which two portfolios differ, with both values."""
+    before, after = await _figures(database, one), await _figures(database, other)
+    found = []
+    for table, session in sorted(before.keys() | after.keys()):
+        a, b = before.get((table, session), {}), after.get((table, session), {})
+        found += [
+            f"{table} {session} {key}: {str(a.get(key))[:200]} / {str(b.get(key))[:200]}"
+            for key in sorted(a.keys() | b.keys())
+            if a.get(key) != b.get(key)
+        ]
+    return found
+
+
+async def _figures(database: Database, portfolio: str) -> Figures:
+    """By table and session."""
     engine = create_engine(database.admin_url, application="test", pool_size=1)
-    found: list[str] = []
+    found: Figures = {}
     async with engine.connect() as conn:
         for table in TABLES:
             rows = await conn.execute(
                 text(f"""
-                    SELECT coalesce(a.session, b.session), k.key, left(a.row ->> k.key, 200), left(b.row ->> k.key, 200)
-                    FROM (SELECT session, {_FIGURES} AS row FROM {table} t WHERE portfolio_id = CAST(:one AS uuid)) a
-                    FULL JOIN (SELECT session, {_FIGURES} AS row FROM {table} t WHERE portfolio_id = CAST(:other AS uuid)) b
-                      USING (session)
-                    CROSS JOIN LATERAL jsonb_object_keys(coalesce(a.row, b.row)) AS k (key)
-                    WHERE a.row -> k.key IS DISTINCT FROM b.row -> k.key ORDER BY 1, 2
+                    SELECT session, to_jsonb(t) - CAST(:own AS text[])
+                    FROM {table} t WHERE portfolio_id = CAST(:portfolio AS uuid) ORDER BY session
                 """),
-                {"one": one, "other": other},
+                {"portfolio": portfolio, "own": list(_OWN)},
             )
-            found += [f"{table} {session} {key}: {before} / {after}" for session, key, before, after in rows.all()]
+            found |= {(table, str(session)): row for session, row in rows.all()}
+        losses = await _losses(conn, portfolio)
     await engine.dispose()
+    for session, of in losses.items():
+        row = found["risk.results", session]
+        found["risk.results", session] = {key: value for key, value in row.items() if key not in _REFERENCES} | of
+    return found
+
+
+async def _losses(conn: AsyncConnection, portfolio: str) -> dict[str, dict[str, str]]:
+    """What scenarios do, by session and column, as bytes of doubles: an integer and a float of JSON would be two texts of one number."""
+    rows = await conn.execute(
+        text("""
+            SELECT session, stress_direct, stress_propagated, stress_shocks, exposure_values, betas, nav, stress_reasons, shocks
+            FROM risk.results LEFT JOIN risk.stress_shocks USING (shocks_id) WHERE portfolio_id = CAST(:portfolio AS uuid)
+        """),
+        {"portfolio": portfolio},
+    )
+    found: dict[str, dict[str, str]] = {}
+    for mapping in rows.mappings():
+        row = {str(name): value for name, value in mapping.items()}
+        legs = dict(zip(_LOSSES, (*read_legs(row), read_shown(row)), strict=True))
+        found[str(row["session"])] = {
+            name: np.asarray(leg, dtype=np.float64).tobytes().hex() for name, leg in legs.items()
+        }
     return found
