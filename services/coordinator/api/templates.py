@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import cache
 from typing import TYPE_CHECKING
 
 from fastapi.routing import iter_route_contexts
@@ -26,15 +25,17 @@ def template_of(scope: Scope) -> str:
     if app is None:
         return UNKNOWN
     path = path_in_app(scope)
-    for expression, template in _templates(app):
+    for expression, template in _templates_of(app):
         if (found := expression.fullmatch(path)) is not None:
             return fill_ids(template, found.groupdict())[:500]
     return UNKNOWN
 
 
-@cache
-def _templates(app: FastAPI) -> tuple[tuple[re.Pattern[str], str], ...]:
-    """Without parameters first: `/portfolios/import` is no id of a portfolio."""
+def _templates_of(app: FastAPI) -> tuple[tuple[re.Pattern[str], str], ...]:
+    """Without parameters first: `/portfolios/import` is no id of a portfolio. Found out once: it takes a tenth of a second."""
+    kept: tuple[tuple[re.Pattern[str], str], ...] | None = getattr(app.state, "path_templates", None)
+    if kept is not None:
+        return kept
     found: dict[str, re.Pattern[str]] = {}
     for context in iter_route_contexts(app.router.routes):
         path = str(getattr(context, "path", ""))
@@ -42,6 +43,6 @@ def _templates(app: FastAPI) -> tuple[tuple[re.Pattern[str], str], ...]:
             path = f"{path}/{{path:path}}"
         expression, plain, _ = compile_path(path)
         found.setdefault(plain, expression)
-    return tuple(
-        (expression, plain) for plain, expression in sorted(found.items(), key=lambda each: each[0].count("{"))
-    )
+    ordered = sorted(found.items(), key=lambda each: each[0].count("{"))
+    kept = app.state.path_templates = tuple((expression, plain) for plain, expression in ordered)
+    return kept
