@@ -168,9 +168,9 @@ def _request_engine(service: Service, settings: CoordinatorSettings) -> AsyncEng
 
 def _openid(settings: CoordinatorSettings) -> OpenId | None:
     secret = settings.oidc_client_secret
-    if settings.oidc_issuer is None:
+    if settings.oidc_issuer is None or secret is None:
         return None
-    return OpenId(settings.oidc_issuer, settings.oidc_client_id, "" if secret is None else secret.get_secret_value())
+    return OpenId(settings.oidc_issuer, settings.oidc_client_id, secret.get_secret_value())
 
 
 def serve(app: FastAPI, context: Context) -> FastAPI:

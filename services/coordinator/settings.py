@@ -148,6 +148,16 @@ class CoordinatorSettings(ServiceSettings):
             )
         return value or None
 
+    @model_validator(mode="after")
+    def _check_oidc_secret(self) -> Self:
+        secret = self.oidc_client_secret
+        if self.oidc_issuer is not None and (secret is None or not secret.get_secret_value().strip()):
+            raise ValueError(
+                "LEADLINE_OIDC_ISSUER needs LEADLINE_OIDC_CLIENT_SECRET, or LEADLINE_OIDC_CLIENT_SECRET_FILE with the path of a file "
+                "that holds it: there is none, or an empty one. The provider gave it to you with the client's id"
+            )
+        return self
+
     @field_validator("token")
     @classmethod
     def _check_token(cls, value: SecretStr | None) -> SecretStr | None:

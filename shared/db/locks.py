@@ -16,6 +16,7 @@ COMMIT_ORDER = (7305101, 1)
 UNIT_RUNS = (7305101, 2)
 PROVIDER_ACCOUNT = 7305102
 FACTOR_SYMBOLS = 7305103
+PEOPLE = 7305104
 
 
 class AdvisoryLock(NamedTuple):
@@ -61,5 +62,12 @@ LOCKS: tuple[AdvisoryLock, ...] = (
         (FACTOR_SYMBOLS, "symbol id modulo 64"),
         waits=True,
         purpose="Facts of a symbol are computed by one process (`services/factors/store.py::lock_symbols`).",
+    ),
+    AdvisoryLock(
+        "people",
+        (PEOPLE, "hash of the tenant"),
+        waits=True,
+        purpose="Users, tokens, invitations, limits and webhooks of a tenant are counted and added one after the other, and its last "
+        "operator stays; the first tenant's also counts tenants (`services/coordinator/tokens/tenant_store.py::lock`).",
     ),
 )

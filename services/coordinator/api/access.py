@@ -17,6 +17,7 @@ from services.coordinator.api.heads import is_probe
 from services.coordinator.api.login import Login
 from services.coordinator.api.open_streams import OpenStream
 from services.coordinator.api.problems import problem
+from services.coordinator.api.templates import template_of
 from services.coordinator.errors import Refused, TooManyRequests
 from services.coordinator.tokens.authenticator import Authenticator
 from services.coordinator.tokens.model import Identity
@@ -24,7 +25,6 @@ from services.coordinator.tokens.rate import RateLimit, over_quota
 from services.coordinator.tokens.requests import client_of
 from shared.db.tenancy import quotas, use_sight
 from shared.telemetry import log_context, logger
-from shared.text import printable
 
 log = logger(__name__)
 
@@ -47,13 +47,13 @@ class RefusalLog:
             self._unsaid[code] = self._unsaid.get(code, 0) + 1
             return
         self._last[code] = now
-        # Neither query nor headers: a token may stand there.
+        # Neither query nor headers, where a token may stand; of the path no more than the audit log has, as the rest may be names.
         log.warning(
             "request_refused",
             status=refusal.status,
             code=code,
             method=scope["method"],
-            path=printable(scope["path"])[:200],
+            path=template_of(scope),
             client=client_of(scope),
             unlogged_before=self._unsaid.pop(code, 0),
         )

@@ -20,6 +20,7 @@ from services.coordinator.tokens import audit_store, invitation_store, people, p
 from services.coordinator.tokens.authenticator import authenticator_of
 from services.coordinator.tokens.invitation_store import Invitation
 from services.coordinator.tokens.model import Member, Role
+from services.coordinator.tokens.operators import operator_stays
 from shared.db.engine import snapshot
 
 router = APIRouter(route_class=DocumentRoute, prefix="/admin", tags=["people"])
@@ -59,17 +60,20 @@ async def create_user(body: UserBody, request: Request, context: Ctx, _: Acting)
 
 @router.patch("/users/{user_id}", summary="Give a user another role", response_model=models.User)
 async def change_user(user_id: UUID, body: RoleBody, request: Request, context: Ctx, _: Acting) -> dict[str, Any]:
-    """Tokens of the user do at most what the user may, from then on."""
+    """Tokens of the user do at most what the user may, from then on. The last operator stays one."""
+    stays = await operator_stays(request)
     async with context.engine.begin() as conn:
-        changed = await people.set_role(conn, user_id, body.role)
+        changed = await people.set_role(conn, user_id, body.role, stays)
     authenticator_of(request).forget()
     return _user(changed)
 
 
 @router.delete("/users/{user_id}", status_code=204, summary="Remove a user: none of their tokens works here any more")
 async def remove_user(user_id: UUID, request: Request, context: Ctx, _: Acting) -> Response:
+    """The last operator cannot be removed: nobody could make another."""
+    stays = await operator_stays(request)
     async with context.engine.begin() as conn:
-        await people.remove_user(conn, user_id)
+        await people.remove_user(conn, user_id, stays)
     authenticator_of(request).forget()
     return Response(status_code=204)
 

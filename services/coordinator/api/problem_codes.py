@@ -72,6 +72,10 @@ CODES: tuple[ProblemCode, ...] = (
     ),
     ProblemCode("user_name_taken", 409, "The tenant has a user of that name.", "Choose another name."),
     ProblemCode("too_many_users", 409, "The tenant has as many users as it can have.", "Remove some."),
+    ProblemCode(
+        "last_operator", 409, "The user is the last operator with a way to sign in, and nobody could make another.",
+        "Make somebody else an operator first; of a tenant, an operator of the first tenant can do it all the same.",
+    ),
     ProblemCode("too_many_invitations", 409, "As many invitations are open as there can be.", "Withdraw some."),
     ProblemCode("tenant_name_taken", 409, "A tenant of that name is there already.", "Choose another name."),
     ProblemCode("too_many_tenants", 409, "There are as many tenants as there can be.", "Use one that is there."),

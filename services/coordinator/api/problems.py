@@ -11,10 +11,11 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -32,6 +33,8 @@ log = logger(__name__)
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "5"
 LOCK_NOT_AVAILABLE = "55P03"
+# Seen by nobody but the count of answers, under the number that proxies give it.
+CLIENT_LEFT = 499
 # A body arrives within the first, and never pauses for the second.
 BODY_SECONDS, SILENT_SECONDS = 300.0, 30.0
 TOO_SLOW = (
@@ -166,6 +169,12 @@ def _unexpected_response(_: Request, error: Exception) -> JSONResponse:
     )
 
 
+def _client_left_response(request: Request, _: Exception) -> Response:
+    """Whoever sent it is gone before the body was there: nobody reads the answer, and nothing is wrong here."""
+    log.debug("client_left", method=request.method)
+    return Response(status_code=CLIENT_LEFT)
+
+
 class BodyLimit:
     """Refuses a body that is too large while it arrives, so that it is never held in memory or on disk whole; and one that does not
     arrive, so that what did is not held for ever."""
@@ -215,6 +224,7 @@ def install(app: FastAPI, *, body_limit: int) -> None:
     app.add_exception_handler(DBAPIError, _database)
     app.add_exception_handler(PoolTimeout, _database)
     app.add_exception_handler(OSError, _database)
+    app.add_exception_handler(ClientDisconnect, _client_left_response)
     app.add_exception_handler(Exception, _unexpected_response)
     app.add_middleware(BodyLimit, limit=body_limit)
     app.add_middleware(Representation)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import socket
 from urllib.parse import urlsplit
 
@@ -11,6 +12,8 @@ from services.coordinator.errors import Invalid
 from shared.network import is_allowed_address
 
 MOST = 2_000
+# Names under which every machine finds itself (RFC 6761).
+_NAMES_THIS_MACHINE = re.compile(r"(^|\.)localhost\.?$")
 
 
 def check_url(url: str, *, private: bool, loopback: bool = True) -> str:
@@ -29,6 +32,8 @@ def check_url(url: str, *, private: bool, loopback: bool = True) -> str:
         raise _invalid(url, "Give a URL such as https://example.org/leadline.")
     if parts.username is not None or parts.password is not None or parts.fragment:
         raise _invalid(url, "Leave name, password and #fragment out of it; messages are signed.")
+    if host != "localhost" and not private and _NAMES_THIS_MACHINE.search(host):
+        raise _invalid(url, "Only localhost and 127.0.0.1 are this machine's names here.")
     if not (private or loopback) and is_loopback(host):
         raise _invalid(url, "The server's own machine is its operators' alone. Give a public address by https.")
     if parts.scheme == "http" and not (private or is_loopback(host)):
@@ -48,23 +53,31 @@ def is_loopback(host: str) -> bool:
     return host == "localhost" if literal is None else ipaddress.ip_address(literal).is_loopback
 
 
-async def resolve(host: str, port: int, *, private: bool) -> str:
+async def resolve(host: str, port: int, *, private: bool, loopback: bool = True) -> str:
     """The address to connect to. Raises `OSError` without one, `PermissionError` where any of the host's is not allowed.
+
+    loopback : as of `check_url`
 
     A name that leads to this machine is refused unless it is `localhost`: what is sent there, its owner decides.
     """
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     for address in addresses:
-        if not private and not is_allowed_address(address, allow_loopback=is_loopback(host)):
+        if not private and not is_allowed_address(address, allow_loopback=loopback and is_loopback(host)):
             raise PermissionError(f"{host} leads to {address}, which is not a public address; nothing was sent")
     return min(addresses, key=lambda address: ":" in address)
 
 
 def _literal(host: str) -> str | None:
+    """The address that a host is, as resolvers read it: `127.1`, `0x7f000001` and `2130706433` are 127.0.0.1."""
+    bare = host.split("%", 1)[0]
     try:
-        return str(ipaddress.ip_address(host.split("%", 1)[0]))
+        return str(ipaddress.ip_address(bare))
     except ValueError:
+        pass
+    try:
+        return socket.inet_ntoa(socket.inet_aton(bare))
+    except OSError:
         return None
 
 

@@ -113,6 +113,7 @@ class Message:
     event: str
     body: Mapping[str, Any]
     attempt: int
+    tenant: UUID = HOUSE
 
 
 def draw_secret() -> str:

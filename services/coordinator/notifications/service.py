@@ -14,6 +14,7 @@ from services.coordinator.notifications.delivery import LEASE
 from services.coordinator.notifications.evaluation import STATUS, check_figure
 from services.coordinator.notifications.model import Limit, Op, Webhook, draw_secret
 from services.coordinator.results.portfolios import require_portfolio
+from services.coordinator.tokens import tenant_store
 from shared.db.tenancy import HOUSE, own_tenant
 
 MOST_LIMITS = 200
@@ -32,6 +33,7 @@ async def add_limit(
         await require_portfolio(conn, portfolio)
         if figure.partition(".")[0] != STATUS:
             await check_name(conn, portfolio, figure)
+    await tenant_store.lock(conn)
     if await limit_store.count(conn) >= MOST_LIMITS:
         raise Conflict(f"There are {MOST_LIMITS} limits, the most there can be. Delete some.", code="too_many_limits")
     return await limit_store.insert(conn, name, portfolio, figure, op, value)
@@ -49,6 +51,7 @@ async def add_webhook(conn: AsyncConnection, name: str, url: str, *, private: bo
     for a URL that it cannot lead to, `Conflict` for a name in use.
     """
     target = check_url(url, private=private, loopback=own_tenant() == HOUSE)
+    await tenant_store.lock(conn)
     if await webhook_store.count(conn) >= MOST_WEBHOOKS:
         raise Conflict(
             f"There are {MOST_WEBHOOKS} webhooks, the most there can be. Delete some.", code="too_many_webhooks"

@@ -108,6 +108,8 @@ async def enqueue_changes(conn: AsyncConnection) -> int:
                 -- Nobody is told of what is another's.
                 JOIN coordinator.limits l ON l.id = s.limit_id AND l.tenant_id = p.tenant_id
                 JOIN coordinator.webhooks w ON w.tenant_id = p.tenant_id
+                -- Once it is open again, a closed one is told how things stand by then.
+                JOIN coordinator.tenants o ON o.id = w.tenant_id AND o.closed_at IS NULL
                 LEFT JOIN coordinator.subscriptions t
                     ON t.webhook_id = w.id AND t.limit_id = s.limit_id AND t.portfolio_id = s.portfolio_id
                 WHERE s.state <> coalesce(t.state, 'kept')
@@ -136,17 +138,18 @@ async def enqueue_changes(conn: AsyncConnection) -> int:
 async def claim(conn: AsyncConnection, lease: timedelta) -> list[Message]:
     """The next message of each webhook that may be tried now; nobody else tries it for the time of the lease.
 
-    One of a webhook at a time, in order: "breached" never comes after the "kept" that followed it.
+    One of a webhook at a time, in order: "breached" never comes after the "kept" that followed it. Those of a closed tenant wait.
     """
     rows = await conn.execute(
         text("""
             UPDATE coordinator.notifications n SET attempts = n.attempts + 1, due_at = clock_timestamp() + CAST(:lease AS interval)
-            FROM coordinator.webhooks w
+            FROM coordinator.webhooks w JOIN coordinator.tenants c ON c.id = w.tenant_id AND c.closed_at IS NULL
             WHERE w.id = n.webhook_id AND n.due_at <= clock_timestamp() AND n.delivered_at IS NULL AND n.gave_up_at IS NULL
               AND n.id IN (
                   SELECT min(o.id) FROM coordinator.notifications o
                   WHERE o.delivered_at IS NULL AND o.gave_up_at IS NULL GROUP BY o.webhook_id)
-            RETURNING n.id, n.delivery, n.event, CAST(n.body AS text) AS body, n.created_at, n.attempts, w.url, w.secret
+            RETURNING n.id, n.delivery, n.event, CAST(n.body AS text) AS body, n.created_at, n.attempts, w.url, w.secret,
+                      w.tenant_id
         """),
         {"lease": lease},
     )
@@ -199,4 +202,4 @@ def _message(row: Row[Any]) -> Message:
         figure = body["limit"]["figure"]
         rest = "/data" if figure.startswith("status.") else f"/explain?figure={quote(figure)}"
         body["page"] = f"/p/{body['portfolio']['id']}{rest}"
-    return Message(row.id, row.delivery, row.url, row.secret, row.event, body, row.attempts)
+    return Message(row.id, row.delivery, row.url, row.secret, row.event, body, row.attempts, row.tenant_id)

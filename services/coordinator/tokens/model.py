@@ -85,7 +85,6 @@ class Member:
     kind: str
     role: Role
     created_at: datetime
-    disabled_at: datetime | None = None
     signed_out_at: datetime | None = None
 
 

@@ -5,6 +5,8 @@ The provider says who somebody is, never what they may do: that is a membership'
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import secrets
 import time
 from collections.abc import Mapping
@@ -34,7 +36,6 @@ class Attempt:
 
     state: str
     nonce: str
-    verifier: str
     redirect: str
     go_on: str = "/"
     invitation: str = ""
@@ -59,6 +60,7 @@ class OpenId:
     client_id: str
     client_secret: str
     transport: httpx2.AsyncBaseTransport | None = None
+    _key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     _metadata: Mapping[str, Any] = field(default_factory=dict)
     _read_at: float = float("-inf")
 
@@ -67,9 +69,7 @@ class OpenId:
         from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
         from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
-        attempt = Attempt(
-            secrets.token_urlsafe(32), secrets.token_urlsafe(32), secrets.token_urlsafe(64), redirect, go_on, invitation
-        )
+        attempt = Attempt(secrets.token_urlsafe(32), secrets.token_urlsafe(32), redirect, go_on, invitation)
         address = prepare_grant_uri(
             (await self._provider())["authorization_endpoint"],
             self.client_id,
@@ -78,7 +78,7 @@ class OpenId:
             scope="openid",
             state=attempt.state,
             nonce=attempt.nonce,
-            code_challenge=create_s256_code_challenge(attempt.verifier),
+            code_challenge=create_s256_code_challenge(self._verifier(attempt)),
             code_challenge_method="S256",
         )
         return str(address), attempt
@@ -89,11 +89,15 @@ class OpenId:
 
         provider = await self._provider()
         body = prepare_token_request(
-            "authorization_code", redirect_uri=attempt.redirect, code=code, code_verifier=attempt.verifier
+            "authorization_code", redirect_uri=attempt.redirect, code=code, code_verifier=self._verifier(attempt)
         )
         answer = await self._ask("POST", provider["token_endpoint"], content=body)
         keys = await self._ask("GET", provider["jwks_uri"])
         return self._check(attempt, answer, keys)
+
+    def _verifier(self, attempt: Attempt) -> str:
+        """What proves to the provider that this server began the sign-in: it never leaves for the browser, and is not kept."""
+        return hmac.new(self._key, attempt.state.encode(), hashlib.sha256).hexdigest()
 
     def _check(self, attempt: Attempt, answer: Mapping[str, Any], keys: Mapping[str, Any]) -> Vouched:
         from authlib.oidc.core import CodeIDToken

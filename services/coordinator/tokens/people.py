@@ -12,6 +12,7 @@ from services.coordinator.errors import Conflict, NotFound
 from services.coordinator.tokens import invitation_store, people_store, tenant_store
 from services.coordinator.tokens.invitation_store import Invitation
 from services.coordinator.tokens.model import PERSON, Member, Role, digest, draw_secret
+from services.coordinator.tokens.operators import OperatorStays
 from services.coordinator.tokens.tenant_store import Tenant
 from shared.db.tenancy import HOUSE, Sight, use_sight
 
@@ -23,12 +24,10 @@ INVITED_FOR = timedelta(days=7)
 
 async def add_user(conn: AsyncConnection, kind: str, name: str, role: Role) -> Member:
     """Raises `Conflict` for a name that the tenant has, or too many users."""
+    await tenant_store.lock(conn)
     if await people_store.find_named(conn, name) is not None:
         raise Conflict(f"There is a user named {name!r} already. Choose another name.", code="user_name_taken")
-    if len(await people_store.members(conn)) >= MOST_USERS:
-        raise Conflict(
-            f"There are {MOST_USERS:,} users, the most a tenant can have. Remove some.", code="too_many_users"
-        )
+    await _refuse_too_many(conn)
     return await get_user(conn, await people_store.add(conn, kind, name, role))
 
 
@@ -39,15 +38,27 @@ async def get_user(conn: AsyncConnection, user: UUID) -> Member:
     return found
 
 
-async def set_role(conn: AsyncConnection, user: UUID, role: Role) -> Member:
-    await get_user(conn, user)
+async def _refuse_too_many(conn: AsyncConnection) -> None:
+    if await people_store.count(conn) >= MOST_USERS:
+        raise Conflict(
+            f"There are {MOST_USERS:,} users, the most a tenant can have. Remove some.", code="too_many_users"
+        )
+
+
+async def set_role(conn: AsyncConnection, user: UUID, role: Role, stays: OperatorStays) -> Member:
+    """Raises `NotFound`, `Conflict` where the tenant would be left without an operator."""
+    await tenant_store.lock(conn)
+    member = await get_user(conn, user)
+    if role is not Role.OPERATOR:
+        await stays.refuse_last(conn, member)
     await people_store.set_role(conn, user, role)
     return await get_user(conn, user)
 
 
-async def remove_user(conn: AsyncConnection, user: UUID) -> None:
-    """Within five seconds none of the user's tokens and sessions works here any more."""
-    await get_user(conn, user)
+async def remove_user(conn: AsyncConnection, user: UUID, stays: OperatorStays) -> None:
+    """Within five seconds none of the user's tokens and sessions works here any more. Raises what `set_role` does."""
+    await tenant_store.lock(conn)
+    await stays.refuse_last(conn, await get_user(conn, user))
     await people_store.remove(conn, user)
 
 
@@ -59,6 +70,7 @@ async def sign_out(conn: AsyncConnection, user: UUID) -> None:
 
 async def invite(conn: AsyncConnection, name: str, role: Role) -> tuple[Invitation, str]:
     """An invitation and the secret of its link, which is told here and never again."""
+    await tenant_store.lock(conn)
     if await invitation_store.count_open(conn) >= MOST_INVITATIONS:
         raise Conflict(
             f"{MOST_INVITATIONS} invitations are open, the most there can be. Withdraw some.",
@@ -85,11 +97,14 @@ async def find_invitation(conn: AsyncConnection, secret: str) -> Invitation:
 
 
 async def accept(conn: AsyncConnection, invitation: Invitation, *, vouched: tuple[str, str] | None = None) -> UUID:
-    """Make whoever has the link a member, once; returns the user.
+    """Make whoever has the link a member, once; returns the user. Raises `NotFound`, `Conflict` for too many users.
 
     vouched : issuer and subject, where an OpenID provider said who it is
     """
     with use_sight(Sight(invitation.tenant, everything=True)):
+        await tenant_store.lock(conn)
+        if vouched is None or await people_store.find_vouched(conn, *vouched, member=True) is None:
+            await _refuse_too_many(conn)
         user = None if vouched is None else await people_store.find_vouched(conn, *vouched)
         if user is None:
             user = await people_store.add(conn, PERSON, invitation.name, invitation.role, vouched=vouched)
@@ -102,6 +117,7 @@ async def accept(conn: AsyncConnection, invitation: Invitation, *, vouched: tupl
 
 async def add_tenant(conn: AsyncConnection, name: str, quotas: Mapping[str, object]) -> Tenant:
     """Raises `Conflict` for a name in use, or too many tenants."""
+    await tenant_store.lock(conn, HOUSE)
     if len(await tenant_store.all_tenants(conn)) >= MOST_TENANTS:
         raise Conflict(f"There are {MOST_TENANTS:,} tenants, the most there can be.", code="too_many_tenants")
     made = await tenant_store.insert(conn, name)

@@ -12,17 +12,17 @@ from services.coordinator.tokens.model import Member, Role
 from shared.db.tenancy import only_own, own_tenant, tenant_filter
 
 _MEMBERS = """
-    SELECT u.id, m.tenant_id, m.name, u.kind, m.role, m.created_at, u.disabled_at, m.signed_out_at
+    SELECT u.id, m.tenant_id, m.name, u.kind, m.role, m.created_at, m.signed_out_at
     FROM coordinator.memberships m JOIN coordinator.users u ON u.id = m.user_id
 """
 
 
 async def active(conn: AsyncConnection) -> list[Member]:
-    """Of every tenant that is not closed: who is not disabled."""
+    """Of every tenant that is not closed."""
     rows = await conn.execute(
         text(f"""
             {_MEMBERS} JOIN coordinator.tenants o ON o.id = m.tenant_id
-            WHERE u.disabled_at IS NULL AND o.closed_at IS NULL ORDER BY o.created_at, o.id, u.id
+            WHERE o.closed_at IS NULL ORDER BY o.created_at, o.id, u.id
         """)
     )
     return [_member(row) for row in rows]
@@ -34,6 +34,35 @@ async def members(conn: AsyncConnection) -> list[Member]:
         text(f"{_MEMBERS} WHERE {only_own('m')} ORDER BY m.name, u.id, m.tenant_id"), {"tenant": tenant_filter()}
     )
     return [_member(row) for row in rows]
+
+
+async def count(conn: AsyncConnection) -> int:
+    """Members of the own tenant."""
+    found = await conn.scalar(
+        text("SELECT count(*) FROM coordinator.memberships WHERE tenant_id = :tenant"), {"tenant": own_tenant()}
+    )
+    return int(found or 0)
+
+
+async def has_other_operator(conn: AsyncConnection, user: UUID, issuer: str | None) -> bool:
+    """Whether the own tenant has another operator than the user who can get in: recognised by the provider, or with a token in
+    force that does as much."""
+    found = await conn.scalar(
+        text("""
+            SELECT EXISTS (
+                SELECT FROM coordinator.memberships m JOIN coordinator.users u ON u.id = m.user_id
+                WHERE m.tenant_id = :tenant AND m.user_id <> :user AND m.role = 'operator' AND u.issuer = :issuer
+            ) OR EXISTS (
+                SELECT FROM coordinator.tokens t LEFT JOIN coordinator.memberships m
+                    ON m.user_id = t.user_id AND m.tenant_id = t.tenant_id
+                WHERE t.tenant_id = :tenant AND t.user_id IS DISTINCT FROM :user AND t.role = 'operator'
+                  AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > clock_timestamp())
+                  AND (t.user_id IS NULL OR m.role = 'operator')
+            )
+        """),
+        {"tenant": own_tenant(), "user": user, "issuer": issuer},
+    )
+    return bool(found)
 
 
 async def find(conn: AsyncConnection, user: UUID) -> Member | None:
@@ -56,11 +85,17 @@ async def find_named(conn: AsyncConnection, name: str, *, kind: str | None = Non
     return None if row is None else _member(row)
 
 
-async def find_vouched(conn: AsyncConnection, issuer: str, subject: str) -> UUID | None:
-    """Whom an OpenID provider calls so."""
+async def find_vouched(conn: AsyncConnection, issuer: str, subject: str, *, member: bool = False) -> UUID | None:
+    """Whom an OpenID provider calls so.
+
+    member : only who is a member of the own tenant
+    """
     found: UUID | None = await conn.scalar(
-        text("SELECT id FROM coordinator.users WHERE issuer = :issuer AND subject = :subject"),
-        {"issuer": issuer, "subject": subject},
+        text("""
+            SELECT id FROM coordinator.users u WHERE issuer = :issuer AND subject = :subject
+              AND (NOT :member OR EXISTS (SELECT FROM coordinator.memberships m WHERE m.user_id = u.id AND m.tenant_id = :tenant))
+        """),
+        {"issuer": issuer, "subject": subject, "member": member, "tenant": own_tenant()},
     )
     return found
 
@@ -137,6 +172,5 @@ def _member(row: Row[Any]) -> Member:
         row.kind,
         Role(row.role),
         row.created_at,
-        row.disabled_at,
         row.signed_out_at,
     )

@@ -37,10 +37,14 @@ def audited_path(scope: Scope) -> str:
     """
     route = scope.get("route")
     template = str(getattr(route, "path", "")) or "/"
-    values: Mapping[str, object] = scope.get("path_params", {})
     # What a router was included under is no part of its routes' own paths, and has no parameters.
     before = str(scope["path"]).split("/")[: -template.count("/")]
-    return ("/".join(before) + _PARAMETER.sub(lambda found: _id(values.get(found[1])) or found[0], template))[:500]
+    return ("/".join(before) + fill_ids(template, scope.get("path_params", {})))[:500]
+
+
+def fill_ids(template: str, values: Mapping[str, object]) -> str:
+    """A route's path with the ids among its parameters, and the names of the others."""
+    return _PARAMETER.sub(lambda found: _id(values.get(found[1])) or found[0], template)
 
 
 def _id(value: object) -> str:

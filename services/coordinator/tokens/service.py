@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import Conflict, Invalid, NotFound
-from services.coordinator.tokens import people_store, store
+from services.coordinator.tokens import people_store, store, tenant_store
 from services.coordinator.tokens.model import SERVICE, Role, Token, digest, draw_secret
 from shared.db.tenancy import HOUSE, own_tenant
 
@@ -34,6 +34,7 @@ async def create(
     Raises `Invalid` for a day that cannot be, `Conflict` for a name in use, a first token that is no operator's, or too many.
     """
     expires_at = None if expires is None else _end_of(expires)
+    await tenant_store.lock(conn)
     current = [token for token in (await store.in_force(conn)).values() if token.tenant == own_tenant()]
     first = own_tenant() == HOUSE and all(each.role is not Role.OPERATOR for each in current)
     if not server_has_token and role is not Role.OPERATOR and first:

@@ -14,16 +14,15 @@ from services.coordinator.tokens.model import Role, Token
 from shared.db.tenancy import only_own, own_tenant, tenant_filter
 
 _COLUMNS = "id, name, role, created_at, expires_at, last_used_at, revoked_at, tenant_id, user_id"
-# What a token may do is what its account may do at most; a token whose account is disabled or no member any more is none.
+# What a token may do is what its account may do at most; a token whose account is no member any more is none.
 _OWNED = """
     SELECT t.id, t.name, CASE WHEN m.role IS NULL OR array_position({ranks}, t.role) <= array_position({ranks}, m.role)
                               THEN t.role ELSE m.role END AS role,
            t.created_at, t.expires_at, t.last_used_at, t.revoked_at, t.tenant_id, t.user_id, t.digest
     FROM coordinator.tokens t JOIN coordinator.tenants o ON o.id = t.tenant_id AND o.closed_at IS NULL
-    LEFT JOIN coordinator.users u ON u.id = t.user_id
     LEFT JOIN coordinator.memberships m ON m.user_id = t.user_id AND m.tenant_id = t.tenant_id
     WHERE t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > clock_timestamp())
-      AND (t.user_id IS NULL OR (m.role IS NOT NULL AND u.disabled_at IS NULL))
+      AND (t.user_id IS NULL OR m.role IS NOT NULL)
 """.format(ranks="ARRAY['reader', 'editor', 'operator']")
 # A token in steady use is written once an hour, not at every call.
 USED_EVERY = "1 hour"

@@ -11,7 +11,8 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.tenancy import Quotas
+from shared.db import locks
+from shared.db.tenancy import Quotas, own_tenant
 
 _COLUMNS = "o.id, o.name, o.created_at, o.closed_at, o.max_portfolios, o.max_lots, o.max_streams, o.calls_per_second"
 _COUNTS = """
@@ -37,6 +38,17 @@ class Tenant:
     quotas: Quotas
     portfolios: int
     users: int
+
+
+async def lock(conn: AsyncConnection, tenant: UUID | None = None) -> None:
+    """Wait until nobody else counts or changes what the tenant has of people, tokens and the like; without one, the own tenant.
+
+    To be taken before anything is looked at: what others have committed by then is seen, and nothing comes in between.
+    """
+    await conn.execute(
+        text("SELECT pg_advisory_xact_lock(CAST(:class AS int), hashtext(:tenant))"),
+        {"class": locks.PEOPLE, "tenant": str(tenant or own_tenant())},
+    )
 
 
 async def quotas(conn: AsyncConnection) -> dict[UUID, Quotas]:

@@ -24,7 +24,7 @@ from services.coordinator.web.routes import (
     tokens,
     what_if,
 )
-from services.coordinator.web.sign_in import Sessions
+from services.coordinator.web.sessions import Sessions
 
 
 def install(app: FastAPI) -> None:

@@ -77,7 +77,8 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
         "path": request.url.path,
         "as_of": _as_of(context),
         "signed_in": getattr(request.state, "signed_in", False),
-        "operates": getattr(request.state, "operates", True),
+        # Of a page that does not ask who reads it, nobody knows.
+        "operates": getattr(request.state, "operates", False),
         "notice": request.query_params.get("notice", ""),
         "language": str(texts.locale()).replace("_", "-"),
     }

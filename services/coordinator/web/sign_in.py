@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
-import time
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from fastapi import Request
 from fastapi.responses import Response
 
-from services.coordinator.errors import InstallationOnly, RoleTooSmall, Unauthorised
-from services.coordinator.tokens.authenticator import EVERYBODY, SERVER, authenticator_of, identity_of
+from services.coordinator.errors import InstallationOnly, RoleTooSmall, Unauthorised, Unavailable
+from services.coordinator.tokens.authenticator import EVERYBODY, authenticator_of, identity_of
 from services.coordinator.tokens.model import Identity, Member, page_concerns_installation, role_for_page
-from services.coordinator.tokens.openid import Attempt
 from services.coordinator.tokens.rate import RateLimit, over_quota
 from services.coordinator.tokens.requests import bearer_of, client_of, sight_of
+from services.coordinator.web.sessions import SESSION_SECONDS, Sessions
 from shared.db.tenancy import see
-
-SESSION_SECONDS = 30 * 86_400.0
-CODE_SECONDS = 120.0
-ATTEMPT_SECONDS = 600.0
-# Of sessions in memory: the oldest go first. A browser that is turned away signs in again.
-MOST = 10_000
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 async def identity_of_token(request: Request, given: str) -> Identity | None:
@@ -39,51 +28,6 @@ async def identity_of_token(request: Request, given: str) -> Identity | None:
 
 async def requires_sign_in(request: Request) -> bool:
     return await authenticator_of(request).requires_token()
-
-
-@dataclass
-class Sessions:
-    """Sessions and one-time codes of this process. Only digests are held: what is read out of memory signs nobody in."""
-
-    until: dict[str, tuple[float, Identity]] = field(default_factory=dict)
-    codes: dict[str, float] = field(default_factory=dict)
-    attempts: dict[str, tuple[float, Attempt]] = field(default_factory=dict)
-
-    def begin(self, identity: Identity = SERVER) -> str:
-        session = secrets.token_urlsafe(32)
-        # The database has a clock of its own: a session is never older than what its member was looked up as.
-        identity = replace(identity, since=max(datetime.now(UTC), identity.since or _LONG_AGO))
-        while len(self.until) >= MOST:
-            del self.until[next(iter(self.until))]
-        self.until[_digest(session)] = (time.monotonic() + SESSION_SECONDS, identity)
-        return session
-
-    def find_identity(self, session: str) -> Identity | None:
-        until, identity = self.until.get(_digest(session), (0.0, None))
-        return identity if until > time.monotonic() else None
-
-    def end(self, session: str) -> None:
-        self.until.pop(_digest(session), None)
-
-    def issue_code(self) -> str:
-        """A code that signs one browser in, once, within two minutes."""
-        code = secrets.token_urlsafe(24)
-        self.codes[_digest(code)] = time.monotonic() + CODE_SECONDS
-        return code
-
-    def redeem(self, code: str) -> bool:
-        return self.codes.pop(_digest(code), 0.0) > time.monotonic()
-
-    def remember(self, attempt: Attempt) -> None:
-        """A sign-in that was begun, for a few minutes."""
-        while len(self.attempts) >= MOST:
-            del self.attempts[next(iter(self.attempts))]
-        self.attempts[_digest(attempt.state)] = (time.monotonic() + ATTEMPT_SECONDS, attempt)
-
-    def recall(self, state: str) -> Attempt | None:
-        """The sign-in of that state, once."""
-        until, attempt = self.attempts.pop(_digest(state), (0.0, None))
-        return attempt if until > time.monotonic() else None
 
 
 def identity_of_member(member: Member) -> Identity:
@@ -123,6 +67,15 @@ async def require(request: Request) -> None:
     _see(request, found, counted=counted)
 
 
+async def note_reader(request: Request) -> None:
+    """A dependency of pages that everybody may open: their head leads to the installation's own pages whoever operates it alone."""
+    try:
+        found = EVERYBODY if not await requires_sign_in(request) else await find_signed_in(request)
+    except Unavailable:
+        found = None
+    request.state.operates = found is not None and found.operates_installation
+
+
 def see_installation(request: Request) -> bool:
     """From here on the rows of every tenant, where an operator of the installation sent a form about them; whether that is so."""
     identity = identity_of(request)
@@ -143,12 +96,19 @@ def _see(request: Request, identity: Identity, *, counted: bool) -> None:
         )
     request.state.operates = identity.operates_installation
     quotas = authenticator_of(request).quotas_of(identity.tenant)
+    # What `AccessControl` let in by a token it has counted.
+    if not counted:
+        count_call(request, identity)
+    see(sight_of(identity, request.scope, request.url.path, everything=everything, quotas=quotas))
+
+
+def count_call(request: Request, identity: Identity) -> None:
+    """Raises `TooManyRequests` where the tenant asks more often than its quota is."""
     rate = request.app.state.rate
     assert isinstance(rate, RateLimit)
-    # What `AccessControl` let in by a token it has counted.
-    if not counted and (refusal := over_quota(rate, identity.tenant, quotas.calls_per_second)) is not None:
+    quotas = authenticator_of(request).quotas_of(identity.tenant)
+    if (refusal := over_quota(rate, identity.tenant, quotas.calls_per_second)) is not None:
         raise refusal
-    see(sight_of(identity, request.scope, request.url.path, everything=everything, quotas=quotas))
 
 
 async def _identity(request: Request) -> Identity | None:
@@ -199,7 +159,3 @@ def clear_cookie(request: Request, response: Response, suffix: str = "") -> None
     response.delete_cookie(
         cookie_name(request, suffix), path="/", secure=request.url.scheme == "https", httponly=True, samesite="lax"
     )
-
-
-def _digest(value: str) -> str:
-    return hashlib.sha256(value.encode()).hexdigest()

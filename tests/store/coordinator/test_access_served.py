@@ -4,21 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Self
 
 import httpx2
 import pytest
 import uvicorn
 from fastapi import FastAPI
+from structlog.testing import capture_logs
 
 from leadline.http import Client, Failed
+from services.coordinator.api import problems
 from services.coordinator.api.access import AccessControl
 from shared.answers import SecurityHeaders
 from shared.measured_answers import MeasuredAnswers
 from tests.store.coordinator.conftest import CSV, PREFIX, Api, make_app
+
+
+class Recorded(list[logging.LogRecord]):
+    """Lines of a logger of the standard library, while a block runs."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._logger = logging.getLogger(name)
+        self._handler = logging.Handler()
+        self._handler.emit = self.append  # type: ignore[assignment]
+
+    def __enter__(self) -> Self:
+        self._logger.addHandler(self._handler)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._logger.removeHandler(self._handler)
+
 
 FORM = {"name": "Test", "equity_balance": "100000"}
 FILES = {"file": ("p.csv", CSV.encode(), "text/csv")}
@@ -146,3 +169,51 @@ async def test_own_pages_and_programs_work(api: Api) -> None:
 def test_nothing_that_reads_a_body_stands_before_it(api: Api) -> None:
     outermost: list[object] = [each.cls for each in make_app(api.context.engine, []).user_middleware]
     assert outermost[:3] == [MeasuredAnswers, SecurityHeaders, AccessControl]
+
+
+async def test_whoever_leaves_in_the_middle_of_a_body_is_no_error_of_ours(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a route takes none, the body is read to see that it says nothing."""
+    said: list[tuple[str, str]] = []
+    levels = {
+        level: lambda event, level=level, **_: said.append((level, event)) for level in ("debug", "warning", "error")
+    }
+    # In the place of a logger whose level may be above debugging.
+    monkeypatch.setattr(problems, "log", SimpleNamespace(**levels))
+    targets = ("POST /api/v1/admin/reconcile", "GET /api/v1/portfolios", "POST /api/v1/portfolios")
+    with Recorded("uvicorn.error") as errors:
+        async with served(make_app(api.context.engine, [], hosts=())) as port:
+            for target in targets:
+                _reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                head = f"Host: 127.0.0.1:{port}\r\nContent-Type: application/json\r\nContent-Length: 1000"
+                writer.write(f"{target} HTTP/1.1\r\n{head}\r\n\r\n{{".encode())
+                await writer.drain()
+                await asyncio.sleep(0.3)
+                writer.close()
+                await writer.wait_closed()
+            async with asyncio.timeout(5):
+                while len(said) < 2:  # noqa: ASYNC110 (log lines)
+                    await asyncio.sleep(0.05)
+    assert set(said) == {("debug", "client_left")}
+    assert [record.getMessage() for record in errors if record.levelno >= logging.ERROR] == []
+
+
+async def test_what_is_refused_is_logged_without_the_names_in_its_path(api: Api) -> None:
+    token, of = "s3cret-of-the-server", "0f8fad5b-d9cb-469f-a165-70867728950e"
+    paths = {
+        "/api/v1/imports/mappings/secret-client-jones": "/api/v1/imports/mappings/{name}",
+        f"/api/v1/portfolios/{of}/positions": f"/api/v1/portfolios/{of}/positions",
+        "/api/v1/portfolios/jones/positions": "/api/v1/portfolios/{portfolio_id}/positions",
+        "/api/v1/portfolios/import": "/api/v1/portfolios/import",
+        "/api/v1/jones": "unknown",
+        f"/p/{of}": f"/p/{of}",
+    }
+    logged = []
+    for path in paths:
+        app = make_app(api.context.engine, [], token=token, hosts=())
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://127.0.0.1") as client:
+            with capture_logs() as lines:
+                await client.put(path, json={}, headers={"Origin": "https://evil.example"})
+        logged += [line["path"] for line in lines if line["event"] == "request_refused"]
+    assert logged == list(paths.values())

@@ -11,8 +11,8 @@ import httpx2
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.coordinator.web import sign_in
 from services.coordinator.web.rendering import POLICY
+from services.coordinator.web.sessions import CODE_SECONDS, Sessions
 from tests.store.coordinator.conftest import CSV, Api, make_app
 
 TOKEN = "a-token-for-tests"
@@ -104,7 +104,7 @@ async def test_under_tls_the_cookie_is_bound_to_the_host(engines: tuple[AsyncEng
 
 async def test_a_one_time_code_works_once(locked: httpx2.AsyncClient, engines: tuple[AsyncEngine, AsyncEngine]) -> None:
     app = make_app(engines[0], [], token=TOKEN)
-    app.state.page_sessions = sessions = sign_in.Sessions()
+    app.state.page_sessions = sessions = Sessions()
     code = sessions.issue_code()
     transport = httpx2.ASGITransport(app=app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8123") as client:
@@ -117,9 +117,9 @@ async def test_a_one_time_code_works_once(locked: httpx2.AsyncClient, engines: t
 
 
 def test_a_code_is_refused_after_two_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
-    sessions = sign_in.Sessions()
+    sessions = Sessions()
     code = sessions.issue_code()
-    later = time.monotonic() + sign_in.CODE_SECONDS + 1
+    later = time.monotonic() + CODE_SECONDS + 1
     monkeypatch.setattr(time, "monotonic", lambda: later)
     assert not sessions.redeem(code)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -176,7 +177,7 @@ async def test_people_sign_in_by_openid_connect_and_are_whom_they_were_invited_a
 async def test_an_answer_of_the_provider_must_be_to_this_browsers_own_question(
     api: Api, browser: httpx2.AsyncClient, provider: Provider
 ) -> None:
-    given: Any = {"oidc_issuer": provider.issuer}
+    given: Any = {"oidc_issuer": provider.issuer, "oidc_client_secret": "the-clients-own-secret"}
     back = await recognised(browser, "somebody@example.org")
     async with client_of(make_app(api.context.engine, [], token=SERVER, limits=given)) as other:
         assert (await other.get(back)).status_code == 401, "begun elsewhere"
@@ -188,8 +189,8 @@ async def test_an_answer_of_the_provider_must_be_to_this_browsers_own_question(
     # Of another nonce: an answer to a question that somebody else asked.
     begun = await browser.get("/sign-in/openid")
     sessions = browser._transport.app.state.page_sessions  # type: ignore[attr-defined]
-    for mark, (until, attempt) in sessions.attempts.items():
-        sessions.attempts[mark] = (until, type(attempt)(attempt.state, "another", attempt.verifier, attempt.redirect))
+    attempt = sessions.unseal(browser.cookies["leadline_80_openid"])
+    browser.cookies.set("leadline_80_openid", sessions.seal(replace(attempt, nonce="another")), domain="test.local")
     async with httpx2.AsyncClient() as elsewhere:
         answer = await elsewhere.post(begun.headers["location"], data={"sub": "x@example.org"})
     sent = urlsplit(answer.headers["location"])
@@ -198,7 +199,7 @@ async def test_an_answer_of_the_provider_must_be_to_this_browsers_own_question(
 
 
 async def test_without_the_provider_tokens_still_sign_in(api: Api) -> None:
-    given: Any = {"oidc_issuer": "http://127.0.0.1:9"}
+    given: Any = {"oidc_issuer": "http://127.0.0.1:9", "oidc_client_secret": "the-clients-own-secret"}
     async with client_of(make_app(api.context.engine, [], token=SERVER, limits=given)) as browser:
         assert (await browser.get("/sign-in/openid")).status_code == 503
         assert (await browser.post("/sign-in", data={"token": SERVER})).status_code == 303

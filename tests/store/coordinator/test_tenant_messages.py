@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.coordinator.notifications.delivery import Sender, deliver
+from services.coordinator.notifications import webhook_store
+from services.coordinator.notifications.delivery import LEASE, NOT_PUBLIC, Sender, deliver
 from services.coordinator.notifications.evaluation import evaluate
+from shared.db.tenancy import HOUSE
 from tests.store.coordinator.test_notifications import Receiver, receiving
 from tests.store.coordinator.two_tenants import SECRET, World, two_tenants, upload
 
@@ -21,7 +25,7 @@ LIMIT = {"figure": "status.missing", "op": ">", "value": 0}
 async def _turn(world: World) -> None:
     context = world.installation.context
     await evaluate(context.engine, context.clock)
-    while await deliver(context.engine, Sender()):
+    while await deliver(context.engine, Sender(private=True)):
         pass
 
 
@@ -116,7 +120,10 @@ async def test_nothing_of_the_servers_own_machine_is_asked_for_another_tenant(
     engines: tuple[AsyncEngine, AsyncEngine], loops: AsyncEngine
 ) -> None:
     """What listens there, without a password perhaps, is of whoever operates the installation, as the first tenant's operators do."""
-    inside = ("http://127.0.0.1:9090/-/quit", "https://localhost/x", "http://[::1]:8000/x", "https://127.7.7.7/x")
+    inside = (
+        "http://127.0.0.1:9090/-/quit", "https://localhost/x", "http://[::1]:8000/x", "https://127.7.7.7/x", "https://127.1/x",
+        "https://2130706433/x", "https://0x7f.1/x",
+    )  # fmt: skip
     async with two_tenants(engines[0], engines, loops) as world:
         for number, url in enumerate(inside):
             body = {"name": f"desk {number}", "url": url}
@@ -124,3 +131,59 @@ async def test_nothing_of_the_servers_own_machine_is_asked_for_another_tenant(
             assert (refused.status_code, "its operators' alone" in refused.json()["detail"]) == (422, True), url
             await world.made("admin/webhooks", world.server, json=body)
         assert await _webhooks(world, world.a) == []
+
+
+async def test_a_closed_tenants_webhooks_send_nothing_until_it_is_open_again(
+    engines: tuple[AsyncEngine, AsyncEngine], loops: AsyncEngine
+) -> None:
+    async with two_tenants(engines[0], engines, loops, webhook_private=True) as world, receiving() as theirs:
+        await world.call("DELETE", f"admin/webhooks/{world.theirs['webhook_id']}", world.b)
+        hook = await _hook(world, world.b, theirs, "desk")
+        assert (await world.call("POST", f"admin/webhooks/{hook}/test", world.b)).status_code == 202
+
+        async def close(*, closed: bool) -> None:
+            path = f"admin/tenants/{world.tenants['b']}"
+            assert (await world.call("PATCH", path, world.server, json={"closed": closed})).status_code == 200
+
+        await world.made("limits", world.b, json=LIMIT | {"name": "any"})
+        await close(closed=True)
+        for _ in range(2):
+            await _turn(world)
+        assert theirs.got == []
+        waiting = await world.installation.rows("SELECT event, attempts FROM coordinator.notifications")
+        assert [(of.event, of.attempts) for of in waiting] == [("test", 0)], "nothing piles up either"
+        # What was breached meanwhile is told once somebody may hear of it.
+        await close(closed=False)
+        for _ in range(2):
+            await _turn(world)
+        assert {body["event"] for body in theirs.bodies()} == {"test", "limit.breached"}
+
+
+async def test_a_name_of_the_servers_own_network_is_told_to_its_operators_alone(
+    engines: tuple[AsyncEngine, AsyncEngine], loops: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {"vm.internal": "10.20.30.40", "loop.example": "127.0.0.1"}
+
+    async def look(self: Any, host: str, port: int, **_: Any) -> list[Any]:
+        if host in names:
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (names[host], port))]
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    async with two_tenants(engines[0], engines, loops) as world:
+        hooks = [*names, "nobody.example"]
+        for head in (world.a, world.server):
+            for host in hooks:
+                made = await world.made("admin/webhooks", head, json={"name": host, "url": f"https://{host}/x"})
+                await world.made(f"admin/webhooks/{made['id']}/test", head, 202)
+        with monkeypatch.context() as patch:
+            patch.setattr("asyncio.base_events.BaseEventLoop.getaddrinfo", look)
+            context = world.installation.context
+            async with context.engine.begin() as conn:
+                messages = await webhook_store.claim(conn, LEASE)
+            told = {(of.tenant, urlsplit(of.url).hostname): await Sender().send(of) for of in messages}
+        ours = {host: told[HOUSE, host] for host in hooks}
+        assert "10.20.30.40" in str(ours["vm.internal"])
+        assert "not known" in str(ours["nobody.example"])
+        # Whether there is such a name is not told either.
+        assert {told[world.tenants["a"], host] for host in hooks} == {NOT_PUBLIC}
+        assert "127.0.0.1" not in NOT_PUBLIC

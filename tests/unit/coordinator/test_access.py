@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -230,11 +231,28 @@ async def test_refusals_are_logged_a_line_in_ten_seconds_without_what_was_sent()
     assert [(line["code"], line["unlogged_before"]) for line in lines] == [
         ("unauthorised", 0), ("unknown_host", 0), ("unauthorised", 4),
     ]  # fmt: skip
-    assert (lines[0]["client"], lines[0]["path"], lines[0]["status"]) == ("10.0.0.9", "/api/v1/[2Jrisk", 401)
+    assert (lines[0]["client"], lines[0]["path"], lines[0]["status"]) == ("10.0.0.9", "unknown", 401)
     assert "guess-1" not in str(lines)
     start = sent[0]
     assert start["status"] == 401
     assert {(b"www-authenticate", b"Bearer"), (b"connection", b"close")} <= set(start["headers"])
+
+
+@pytest.mark.parametrize("given", [None, "", " \n"])
+def test_a_provider_without_the_clients_secret_is_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, given: str | None
+) -> None:
+    """An empty file is what a container finds where nobody mounted one."""
+    monkeypatch.setenv("LEADLINE_OIDC_ISSUER", "https://login.example.org")
+    place = tmp_path / "secret"
+    if given is not None:
+        place.write_text(given)
+        monkeypatch.setenv("LEADLINE_OIDC_CLIENT_SECRET_FILE", str(place))
+    with pytest.raises(ValueError, match="LEADLINE_OIDC_CLIENT_SECRET_FILE"):
+        CoordinatorSettings()
+    place.write_text("the-clients-own-secret\n")
+    monkeypatch.setenv("LEADLINE_OIDC_CLIENT_SECRET_FILE", str(place))
+    assert CoordinatorSettings().oidc_issuer == "https://login.example.org"
 
 
 def test_the_setting_takes_names_alone(monkeypatch: pytest.MonkeyPatch) -> None:

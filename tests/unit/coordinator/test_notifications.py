@@ -49,6 +49,7 @@ def test_waits_double_up_to_an_hour() -> None:
     "url",
     [
         "https://example.org/hook", "https://93.184.215.14:8443/x", "http://127.0.0.1:9000/", "http://localhost/x", "http://[::1]:9/",
+        "http://127.1/", "http://2130706433:9/x", "https://1572395791/x",
     ],
 )  # fmt: skip
 def test_public_addresses_by_https_and_this_machine_are_taken(url: str) -> None:
@@ -60,7 +61,8 @@ def test_public_addresses_by_https_and_this_machine_are_taken(url: str) -> None:
     [
         "http://example.org/", "http://127.0.0.1.nip.io/", "https://10.0.0.5/", "https://169.254.169.254/latest", "https://[fd00::1]/",
         "https://user:pass@example.org/", "ftp://example.org/", "example.org", "https://", "https://example.org:99999/", "https://a/#b",
-        "https://[::ffff:10.0.0.1]/", "https://exämple.org/",
+        "https://[::ffff:10.0.0.1]/", "https://exämple.org/", "https://10.1/", "https://167772161/", "https://0xa9fea9fe/", "https://127/",
+        "https://localhost./", "https://x.localhost/",
     ],
 )  # fmt: skip
 def test_what_leads_elsewhere_is_refused_with_its_field(url: str) -> None:
@@ -91,12 +93,14 @@ async def test_a_name_is_resolved_once_and_every_address_of_it_counts(monkeypatc
         assert await resolve("example.org", 443, private=True)
     leads[:] = ["127.0.0.1"]
     assert await resolve("localhost", 80, private=False) == "127.0.0.1"
+    with pytest.raises(PermissionError):
+        await resolve("localhost", 80, private=False, loopback=False)
 
 
 async def test_http_is_not_sent_to_others_once_the_setting_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    async def look(host: str, port: int, *, private: bool) -> str:
+    async def look(host: str, port: int, *, private: bool, loopback: bool) -> str:
         asked.append(host)
         raise OSError("nowhere")
 

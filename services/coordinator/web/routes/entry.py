@@ -63,7 +63,11 @@ async def out(request: Request) -> Response:
 
 
 def signed_in(request: Request, wanted: str, identity: Identity) -> RedirectResponse:
-    """On to the page that was wanted, with the cookie of a new session."""
+    """On to the page that was wanted, with the cookie of a new session.
+
+    Raises `TooManyRequests` where the tenant asks more often than its quota is: a sign-in is a call like any other.
+    """
+    sign_in.count_call(request, identity)
     answer = RedirectResponse(own_address(wanted), status_code=303)
     sign_in.set_cookie(request, answer, sign_in.sessions_of(request).begin(identity))
     return answer

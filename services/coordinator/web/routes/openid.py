@@ -7,7 +7,7 @@ from functools import partial
 from typing import Annotated, Literal
 from uuid import UUID, uuid4
 
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from services.coordinator.context import Context, Ctx
@@ -23,10 +23,11 @@ from services.coordinator.web.rendering import page
 from services.coordinator.web.routes.common import PageRoute, back
 from services.coordinator.web.routes.common import router as made
 from services.coordinator.web.routes.entry import own_address, signed_in
+from services.coordinator.web.sessions import ATTEMPT_SECONDS
 from services.coordinator.web.texts import gettext as _
 from shared.db.tenancy import WHOLE_INSTALLATION, Deed, Sight, quotas, see, use_sight
 
-router = APIRouter(route_class=PageRoute, include_in_schema=False)
+router = APIRouter(route_class=PageRoute, dependencies=[Depends(sign_in.note_reader)], include_in_schema=False)
 settings_router = made()
 Secret = Annotated[str, Query(max_length=200)]
 
@@ -41,9 +42,9 @@ async def begin(
 
 
 def _remember(request: Request, attempt: Attempt, answer: Response) -> Response:
-    sign_in.sessions_of(request).remember(attempt)
     # The answer must come to the browser that asked: a link with somebody else's code signs nobody in.
-    sign_in.set_cookie(request, answer, attempt.state, suffix="openid", seconds=sign_in.ATTEMPT_SECONDS)
+    sealed = sign_in.sessions_of(request).seal(attempt)
+    sign_in.set_cookie(request, answer, sealed, suffix="openid", seconds=ATTEMPT_SECONDS)
     return answer
 
 
@@ -55,9 +56,8 @@ async def finish(
     state: Secret = "",
 ) -> Response:
     provider, sessions = _provider(request), sign_in.sessions_of(request)
-    kept = request.cookies.get(sign_in.cookie_name(request, "openid"), "")
-    attempt = sessions.recall(state) if secrets.compare_digest(kept.encode(), state.encode()) else None
-    if attempt is None or not code:
+    attempt = sessions.unseal(request.cookies.get(sign_in.cookie_name(request, "openid"), ""))
+    if attempt is None or not secrets.compare_digest(attempt.state.encode(), state.encode()) or not code:
         raise Unauthorised(_("This sign-in was not begun in this browser, is too old, or was refused. Begin again."))
     vouched = await provider.finish(attempt, code)
     identity = await _member(request, context, vouched, attempt.invitation)
