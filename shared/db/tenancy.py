@@ -132,7 +132,7 @@ def _tell(connection: Connection) -> None:
 
 
 @asynccontextmanager
-async def unnoted(conn: AsyncConnection) -> AsyncIterator[None]:
+async def omit_from_audit(conn: AsyncConnection) -> AsyncIterator[None]:
     """A transaction that writes nothing of the tenant's, such as a question about the market: the audit log does not tell of it."""
     await conn.execution_options(changes_nothing=True)
     async with conn.begin():

@@ -15,7 +15,7 @@ from services.coordinator.importer import basis, basis_warnings
 from services.coordinator.importer.basis import Decision
 from services.coordinator.importer.model import Issues, Position
 from shared.clock import Clock
-from shared.db.tenancy import unnoted
+from shared.db.tenancy import omit_from_audit
 from shared.market.reasons import ReasonCode
 
 AT_MOST = 500
@@ -138,7 +138,7 @@ async def _companies(engine: AsyncEngine, symbols: set[str]) -> dict[str, str]:
 async def _ask(engine: AsyncEngine, questions: Sequence[Question]) -> dict[Question, RowMapping]:
     """Put the questions to ingest, where there are providers, and wait a little for its answers."""
     symbols, sessions = [symbol for symbol, _ in questions], [session for _, session in questions]
-    async with engine.connect() as conn, unnoted(conn):
+    async with engine.connect() as conn, omit_from_audit(conn):
         if not await conn.scalar(text("SELECT EXISTS (SELECT 1 FROM ingest.chain)")):
             return {}
         await conn.execute(
