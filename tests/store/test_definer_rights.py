@@ -159,5 +159,5 @@ async def test_a_refusal_names_the_remedy(db: AsyncConnection, filled: dict[str,
         await act_as(db, API)
         with pytest.raises(DBAPIError, match=r"none of the tenant|the whole installation") as caught:
             await db.execute(text(call.format(p=filled["b"])))
-        assert "shared/db/tenancy.py" in str(getattr(caught.value.orig.__cause__, "hint", "")), call
+        assert "shared/db/tenancy.py" in str(getattr(getattr(caught.value.orig, "__cause__", None), "hint", "")), call
         await savepoint.rollback()
