@@ -1110,8 +1110,6 @@ CREATE POLICY changed ON coordinator.users FOR UPDATE TO leadline_api USING ((( 
 CREATE POLICY made ON coordinator.users FOR INSERT TO leadline_api WITH CHECK (((( SELECT current_setting('leadline.tenant'::text, true) AS current_setting) = '*'::text) OR ((issuer IS NULL) AND (EXISTS ( SELECT
    FROM coordinator.tenants)))));
 CREATE POLICY others ON coordinator.users TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
-CREATE POLICY own_tenant ON coordinator.users FOR SELECT TO leadline_api USING (((( SELECT current_setting('leadline.tenant'::text, true) AS current_setting) = '*'::text) OR (id IN ( SELECT memberships.user_id
-   FROM coordinator.memberships))));
 CREATE POLICY removed ON coordinator.users FOR DELETE TO leadline_api USING ((( SELECT current_setting('leadline.tenant'::text, true) AS current_setting) = '*'::text));
 
 CREATE TABLE coordinator.invitations (
@@ -1135,9 +1133,6 @@ CREATE TABLE coordinator.invitations (
 );
 ALTER TABLE coordinator.invitations ENABLE ROW LEVEL SECURITY;
 CREATE POLICY others ON coordinator.invitations TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
-CREATE POLICY own_tenant ON coordinator.invitations TO leadline_api USING (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to)))) WITH CHECK (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to)) AND ((accepted_by IS NULL) OR (EXISTS ( SELECT
-   FROM coordinator.memberships m
-  WHERE ((m.user_id = invitations.accepted_by) AND (m.tenant_id = invitations.tenant_id)))))));
 
 CREATE TABLE coordinator.memberships (
     user_id       uuid NOT NULL,
@@ -2136,6 +2131,12 @@ CREATE TABLE public.alembic_version (
     version_num character varying(32) NOT NULL,
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
+
+CREATE POLICY own_tenant ON coordinator.users FOR SELECT TO leadline_api USING (((( SELECT current_setting('leadline.tenant'::text, true) AS current_setting) = '*'::text) OR (id IN ( SELECT memberships.user_id
+   FROM coordinator.memberships))));
+CREATE POLICY own_tenant ON coordinator.invitations TO leadline_api USING (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to)))) WITH CHECK (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to)) AND ((accepted_by IS NULL) OR (EXISTS ( SELECT
+   FROM coordinator.memberships m
+  WHERE ((m.user_id = invitations.accepted_by) AND (m.tenant_id = invitations.tenant_id)))))));
 
 CREATE VIEW snapshots.positions AS
  SELECT h.portfolio_id,
