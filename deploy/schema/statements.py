@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 
 from deploy.schema.catalogue import Catalogue, Column, Constraint, Relation
 from shared.db.roles import OWNERS
@@ -24,7 +25,14 @@ def render(catalogue: Catalogue, revision: str) -> str:
     parts.append("\n".join((*catalogue.types, *catalogue.sequences)))
     parts.append("\n\n".join(catalogue.functions))
     relations = list(_in_order(catalogue))
-    parts += [_relation(relation) for relation in relations if relation.kind != "v"]
+    later: list[str] = []
+    missing = {relation.name for relation in relations}
+    for relation in (each for each in relations if each.kind != "v"):
+        missing.remove(relation.name)
+        waiting = [extra for extra in relation.extras if _names_any(extra, missing)]
+        parts.append(_relation(relation, without=waiting))
+        later += waiting
+    parts.append("\n".join(later))
     parts += [_relation(relation) for relation in relations if relation.kind == "v"]
     parts += ["\n".join(relation.partitions) for relation in relations if relation.partitions]
     parts.append("\n".join(catalogue.grants))
@@ -51,7 +59,13 @@ def _in_order(catalogue: Catalogue) -> Iterator[Relation]:
         yield following
 
 
-def _relation(relation: Relation) -> str:
+def _names_any(extra: str, names: Collection[str]) -> bool:
+    """Whether it is a policy that asks one of these tables: policies of two may ask each other."""
+    return extra.startswith("CREATE POLICY ") and any(re.search(rf"\b{re.escape(name)}\b", extra) for name in names)
+
+
+def _relation(relation: Relation, *, without: Collection[str] = ()) -> str:
+    """without : of its extras, those that are made later"""
     if relation.kind == "v":
         return "\n".join((f"CREATE VIEW {relation.name} AS\n{relation.view.rstrip()}", *relation.extras))
     width = max(len(column.name) for column in relation.columns)
@@ -75,7 +89,7 @@ def _relation(relation: Relation) -> str:
         statements.append(f"ALTER TABLE {relation.name} ENABLE ROW LEVEL SECURITY;")
     if relation.row_security == "FORCE":
         statements.append(f"ALTER TABLE {relation.name} FORCE ROW LEVEL SECURITY;")
-    return "\n".join((*statements, *relation.extras))
+    return "\n".join((*statements, *(extra for extra in relation.extras if extra not in without)))
 
 
 def _is_unproven(key: Constraint) -> bool:

@@ -1,4 +1,4 @@
--- The schema as the migrations up to 0054 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
+-- The schema as the migrations up to 0055 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
 -- Comments say why in shared/db/migrations/sql/; what each table is for is in docs/schema.md.
 -- The roles are there before (shared/db/roles.py), and all of this is leadline_owner's. Foreign keys never leave a schema.
 
@@ -15,6 +15,69 @@ CREATE SCHEMA snapshots;
 
 CREATE TYPE ledger.phase AS ENUM ('ingest', 'factors', 'snapshots', 'risk');
 CREATE SEQUENCE ledger.change AS bigint;
+
+CREATE OR REPLACE FUNCTION coordinator.asked_by_api()
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$
+    SELECT session_user = 'leadline_api' OR current_setting('role') = 'leadline_api'
+$function$;
+
+CREATE OR REPLACE FUNCTION coordinator.for_all_at_once()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_temp'
+AS $function$
+BEGIN
+    PERFORM coordinator.refuse_one_tenant();
+    RETURN NULL;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION coordinator.may_join(account uuid)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_temp'
+AS $function$
+    SELECT NOT coordinator.asked_by_api() OR coalesce(current_setting('leadline.tenant', true) = '*', false) OR EXISTS (
+        SELECT FROM coordinator.users u WHERE u.id = account AND (
+            EXISTS (SELECT FROM coordinator.memberships m
+                    WHERE m.user_id = u.id AND m.tenant_id BETWEEN coordinator.seen_from() AND coordinator.seen_to())
+            OR (u.created_at >= now() AND NOT EXISTS (SELECT FROM coordinator.memberships m WHERE m.user_id = u.id)
+                AND EXISTS (SELECT FROM coordinator.tenants o WHERE o.id BETWEEN coordinator.seen_from() AND coordinator.seen_to()))))
+$function$;
+
+CREATE OR REPLACE FUNCTION coordinator.refuse_one_tenant()
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_temp'
+AS $function$
+BEGIN
+    IF coordinator.asked_by_api() AND current_setting('leadline.tenant', true) IS DISTINCT FROM '*' THEN
+        RAISE EXCEPTION 'what concerns the whole installation is changed for one tenant, or for none' USING
+            ERRCODE = 'insufficient_privilege', HINT = 'leadline.tenant has to be *; shared/db/tenancy.py sets it.';
+    END IF;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION coordinator.refuse_unseen(p_portfolio uuid[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_temp'
+AS $function$
+BEGIN
+    IF coordinator.asked_by_api() AND current_setting('leadline.tenant', true) IS DISTINCT FROM '*' AND EXISTS (
+        SELECT FROM unnest(p_portfolio) AS asked (id) WHERE NOT EXISTS (
+            SELECT FROM coordinator.portfolios p
+            WHERE p.id = asked.id AND p.tenant_id BETWEEN coordinator.seen_from() AND coordinator.seen_to()))
+    THEN
+        RAISE EXCEPTION 'a portfolio that was named is none of the tenant that the transaction is for' USING
+            ERRCODE = 'insufficient_privilege', HINT = 'leadline.tenant says whose; shared/db/tenancy.py sets it.';
+    END IF;
+END
+$function$;
 
 CREATE OR REPLACE FUNCTION coordinator.seen_from()
  RETURNS uuid
@@ -42,7 +105,13 @@ CREATE OR REPLACE FUNCTION coordinator.tell_run(run uuid)
  STABLE SECURITY DEFINER
  SET search_path TO 'pg_temp'
 AS $function$
-    SELECT r.id, r.source, r.what, r.requested_at FROM coordinator.runs r WHERE r.id = run
+    SELECT r.id, r.source, r.what, r.requested_at FROM coordinator.runs r
+    WHERE r.id = run AND (
+        NOT coordinator.asked_by_api() OR current_setting('leadline.tenant', true) = '*'
+        OR r.tenant_id BETWEEN coordinator.seen_from() AND coordinator.seen_to()
+        OR (r.tenant_id IS NULL AND EXISTS (
+            SELECT FROM coordinator.run_units u JOIN coordinator.portfolios p ON p.id = u.portfolio_id
+            WHERE u.run_id = r.id AND p.tenant_id BETWEEN coordinator.seen_from() AND coordinator.seen_to())))
 $function$;
 
 CREATE OR REPLACE FUNCTION ingest.close_day(p_day date, p_before date, p_after date, p_change bigint)
@@ -52,6 +121,7 @@ CREATE OR REPLACE FUNCTION ingest.close_day(p_day date, p_before date, p_after d
  SET search_path TO 'ingest', 'pg_temp'
 AS $function$
 BEGIN
+    PERFORM coordinator.refuse_one_tenant();
     WITH gone AS (DELETE FROM ingest.prices WHERE session = p_day RETURNING *)
     INSERT INTO ingest.prices_history SELECT *, clock_timestamp() FROM gone;
 
@@ -116,6 +186,7 @@ CREATE OR REPLACE FUNCTION ingest.open_day(p_day date, p_before date, p_after da
  SET search_path TO 'ingest', 'pg_temp'
 AS $function$
 BEGIN
+    PERFORM coordinator.refuse_one_tenant();
     INSERT INTO ingest.prices
     SELECT DISTINCT ON (symbol_id) symbol_id, session, open, high, low, close, adj_close, volume, total_return, return_basis,
            basis, provider, fetched_at, p_change
@@ -479,6 +550,7 @@ CREATE OR REPLACE FUNCTION ledger.require(p_portfolio uuid[], p_from date[], p_t
  SECURITY DEFINER
  SET search_path TO 'ledger', 'pg_temp'
 AS $function$
+    SELECT coordinator.refuse_unseen(p_portfolio);
     WITH asked AS (
         SELECT * FROM unnest(p_portfolio, p_from, p_to, p_phase) AS a (portfolio_id, first, last, phase)
     ), closed AS (
@@ -532,6 +604,7 @@ DECLARE
     last date := coalesce(p_before, 'infinity');
     gone bigint;
 BEGIN
+    PERFORM coordinator.refuse_unseen(ARRAY[p_portfolio]);
     WITH k AS (
         SELECT session, phase FROM ledger.units WHERE portfolio_id = p_portfolio AND session < last
         ORDER BY session, phase FOR UPDATE
@@ -578,6 +651,7 @@ AS $function$
 DECLARE
     gone bigint;
 BEGIN
+    PERFORM coordinator.refuse_one_tenant();
     WITH k AS (
         SELECT u.portfolio_id, u.phase FROM coordinator.portfolios p
         JOIN ledger.units u ON u.portfolio_id = p.id AND u.session = p_day
@@ -641,6 +715,7 @@ CREATE TABLE coordinator.benchmarks (
     CONSTRAINT weights_not_negative CHECK (((0)::double precision <= ALL (weights)))
 );
 CREATE UNIQUE INDEX benchmarks_current ON coordinator.benchmarks USING btree (code, date) WHERE (replaced_at IS NULL);
+CREATE TRIGGER for_all_at_once BEFORE INSERT OR DELETE OR UPDATE ON coordinator.benchmarks FOR EACH STATEMENT EXECUTE FUNCTION coordinator.for_all_at_once();
 CREATE TRIGGER ordered BEFORE INSERT OR DELETE OR UPDATE ON coordinator.benchmarks FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_unordered();
 
 CREATE TABLE coordinator.closures (
@@ -653,6 +728,7 @@ CREATE TABLE coordinator.closures (
     CONSTRAINT closures_pkey PRIMARY KEY (day),
     CONSTRAINT closures_reason_check CHECK ((reason <> ''::text))
 );
+CREATE TRIGGER for_all_at_once BEFORE INSERT OR DELETE OR UPDATE ON coordinator.closures FOR EACH STATEMENT EXECUTE FUNCTION coordinator.for_all_at_once();
 CREATE TRIGGER ordered BEFORE INSERT OR DELETE OR UPDATE ON coordinator.closures FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_unordered();
 
 CREATE TABLE coordinator.fund_holdings (
@@ -666,6 +742,7 @@ CREATE TABLE coordinator.fund_holdings (
     CONSTRAINT a_weight_and_a_sector_each CHECK (((cardinality(holdings) = cardinality(weights)) AND (cardinality(holdings) = cardinality(sectors)) AND (cardinality(holdings) > 0))),
     CONSTRAINT weights_not_negative CHECK (((0)::double precision <= ALL (weights)))
 );
+CREATE TRIGGER for_all_at_once BEFORE INSERT OR DELETE OR UPDATE ON coordinator.fund_holdings FOR EACH STATEMENT EXECUTE FUNCTION coordinator.for_all_at_once();
 
 CREATE TABLE coordinator.lookups (
     symbol   text NOT NULL,
@@ -686,6 +763,7 @@ CREATE TABLE coordinator.price_decisions (
     CONSTRAINT price_decisions_decision_check CHECK ((decision = ANY (ARRAY['release'::text, 'reject'::text])))
 );
 CREATE INDEX price_decisions_of ON coordinator.price_decisions USING btree (symbol, session, id DESC);
+CREATE TRIGGER for_all_at_once BEFORE INSERT OR DELETE OR UPDATE ON coordinator.price_decisions FOR EACH STATEMENT EXECUTE FUNCTION coordinator.for_all_at_once();
 
 CREATE TABLE coordinator.symbol_choices (
     symbol     text NOT NULL,
@@ -696,6 +774,7 @@ CREATE TABLE coordinator.symbol_choices (
     CONSTRAINT symbol_choices_pkey PRIMARY KEY (symbol, valid_from),
     CONSTRAINT symbol_choices_check CHECK ((valid_from <= valid_to))
 );
+CREATE TRIGGER for_all_at_once BEFORE INSERT OR DELETE OR UPDATE ON coordinator.symbol_choices FOR EACH STATEMENT EXECUTE FUNCTION coordinator.for_all_at_once();
 
 CREATE TABLE coordinator.tenants (
     id               uuid NOT NULL DEFAULT uuidv7(),
@@ -714,6 +793,12 @@ CREATE TABLE coordinator.tenants (
     CONSTRAINT tenants_max_streams_check CHECK ((max_streams >= 0)),
     CONSTRAINT tenants_name_check CHECK (((length(name) >= 1) AND (length(name) <= 100)))
 );
+ALTER TABLE coordinator.tenants ENABLE ROW LEVEL SECURITY;
+CREATE POLICY changed ON coordinator.tenants FOR UPDATE TO leadline_api USING ((( SELECT current_setting('leadline.tenant'::text, true) AS current_setting) = '*'::text)) WITH CHECK ((( SELECT current_setting('leadline.tenant'::text, true) AS current_setting) = '*'::text));
+CREATE POLICY made ON coordinator.tenants FOR INSERT TO leadline_api WITH CHECK ((( SELECT current_setting('leadline.tenant'::text, true) AS current_setting) = '*'::text));
+CREATE POLICY others ON coordinator.tenants TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
+CREATE POLICY own_tenant ON coordinator.tenants FOR SELECT TO leadline_api USING (((id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (id <= ( SELECT coordinator.seen_to() AS seen_to))));
+CREATE POLICY removed ON coordinator.tenants FOR DELETE TO leadline_api USING ((( SELECT current_setting('leadline.tenant'::text, true) AS current_setting) = '*'::text));
 
 CREATE TABLE coordinator.idempotency (
     key          text NOT NULL,
@@ -833,7 +918,8 @@ CREATE TABLE coordinator.limits (
 );
 ALTER TABLE coordinator.limits ENABLE ROW LEVEL SECURITY;
 CREATE POLICY others ON coordinator.limits TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
-CREATE POLICY own_tenant ON coordinator.limits TO leadline_api USING (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to)))) WITH CHECK (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to))));
+CREATE POLICY own_tenant ON coordinator.limits TO leadline_api USING (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to)))) WITH CHECK (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to)) AND ((portfolio_id IS NULL) OR (portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios)))));
 
 CREATE TABLE coordinator.limit_states (
     limit_id     uuid NOT NULL,
@@ -852,8 +938,9 @@ CREATE TABLE coordinator.limit_states (
 ALTER TABLE coordinator.limit_states ENABLE ROW LEVEL SECURITY;
 CREATE POLICY others ON coordinator.limit_states TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
 CREATE POLICY own_tenant ON coordinator.limit_states TO leadline_api USING ((portfolio_id IN ( SELECT portfolios.id
-   FROM coordinator.portfolios))) WITH CHECK ((portfolio_id IN ( SELECT portfolios.id
-   FROM coordinator.portfolios)));
+   FROM coordinator.portfolios))) WITH CHECK (((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios)) AND (limit_id IN ( SELECT limits.id
+   FROM coordinator.limits))));
 
 CREATE TABLE coordinator.positions (
     id                 uuid NOT NULL DEFAULT uuidv7(),
@@ -927,8 +1014,10 @@ ALTER TABLE coordinator.import_lots ENABLE ROW LEVEL SECURITY;
 CREATE INDEX import_lots_of_position ON coordinator.import_lots USING btree (position_id);
 CREATE POLICY others ON coordinator.import_lots TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
 CREATE POLICY own_tenant ON coordinator.import_lots TO leadline_api USING ((import_id IN ( SELECT imports.id
-   FROM coordinator.imports))) WITH CHECK ((import_id IN ( SELECT imports.id
-   FROM coordinator.imports)));
+   FROM coordinator.imports))) WITH CHECK (((import_id IN ( SELECT imports.id
+   FROM coordinator.imports)) AND (EXISTS ( SELECT
+   FROM coordinator.positions p
+  WHERE (p.id = import_lots.position_id)))));
 
 CREATE TABLE coordinator.runs (
     id           uuid NOT NULL DEFAULT uuidv7(),
@@ -965,8 +1054,10 @@ CREATE TABLE coordinator.run_units (
 ALTER TABLE coordinator.run_units ENABLE ROW LEVEL SECURITY;
 CREATE POLICY others ON coordinator.run_units TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
 CREATE POLICY own_tenant ON coordinator.run_units TO leadline_api USING ((portfolio_id IN ( SELECT portfolios.id
-   FROM coordinator.portfolios))) WITH CHECK ((portfolio_id IN ( SELECT portfolios.id
-   FROM coordinator.portfolios)));
+   FROM coordinator.portfolios))) WITH CHECK (((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios)) AND (EXISTS ( SELECT
+   FROM coordinator.runs r
+  WHERE (r.id = run_units.run_id)))));
 
 CREATE TABLE coordinator.trades (
     id           uuid NOT NULL DEFAULT uuidv7(),
@@ -998,8 +1089,9 @@ CREATE INDEX trades_of_portfolio ON coordinator.trades USING btree (portfolio_id
 CREATE UNIQUE INDEX trades_once ON coordinator.trades USING btree (import_id, trade_key);
 CREATE POLICY others ON coordinator.trades TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
 CREATE POLICY own_tenant ON coordinator.trades TO leadline_api USING ((portfolio_id IN ( SELECT portfolios.id
-   FROM coordinator.portfolios))) WITH CHECK ((portfolio_id IN ( SELECT portfolios.id
-   FROM coordinator.portfolios)));
+   FROM coordinator.portfolios))) WITH CHECK (((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios)) AND (import_id IN ( SELECT imports.id
+   FROM coordinator.imports))));
 
 CREATE TABLE coordinator.users (
     id          uuid NOT NULL DEFAULT uuidv7(),
@@ -1013,6 +1105,12 @@ CREATE TABLE coordinator.users (
     CONSTRAINT users_check CHECK (((issuer IS NULL) = (subject IS NULL))),
     CONSTRAINT users_kind_check CHECK ((kind = ANY (ARRAY['person'::text, 'service'::text])))
 );
+ALTER TABLE coordinator.users ENABLE ROW LEVEL SECURITY;
+CREATE POLICY changed ON coordinator.users FOR UPDATE TO leadline_api USING ((( SELECT current_setting('leadline.tenant'::text, true) AS current_setting) = '*'::text)) WITH CHECK ((( SELECT current_setting('leadline.tenant'::text, true) AS current_setting) = '*'::text));
+CREATE POLICY made ON coordinator.users FOR INSERT TO leadline_api WITH CHECK (((( SELECT current_setting('leadline.tenant'::text, true) AS current_setting) = '*'::text) OR ((issuer IS NULL) AND (EXISTS ( SELECT
+   FROM coordinator.tenants)))));
+CREATE POLICY others ON coordinator.users TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
+CREATE POLICY removed ON coordinator.users FOR DELETE TO leadline_api USING ((( SELECT current_setting('leadline.tenant'::text, true) AS current_setting) = '*'::text));
 
 CREATE TABLE coordinator.invitations (
     id          uuid NOT NULL DEFAULT uuidv7(),
@@ -1035,7 +1133,6 @@ CREATE TABLE coordinator.invitations (
 );
 ALTER TABLE coordinator.invitations ENABLE ROW LEVEL SECURITY;
 CREATE POLICY others ON coordinator.invitations TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
-CREATE POLICY own_tenant ON coordinator.invitations TO leadline_api USING (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to)))) WITH CHECK (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to))));
 
 CREATE TABLE coordinator.memberships (
     user_id       uuid NOT NULL,
@@ -1053,7 +1150,7 @@ CREATE TABLE coordinator.memberships (
 ALTER TABLE coordinator.memberships ENABLE ROW LEVEL SECURITY;
 CREATE INDEX memberships_of_tenant ON coordinator.memberships USING btree (tenant_id);
 CREATE POLICY others ON coordinator.memberships TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
-CREATE POLICY own_tenant ON coordinator.memberships TO leadline_api USING (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to)))) WITH CHECK (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to))));
+CREATE POLICY own_tenant ON coordinator.memberships TO leadline_api USING (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to)))) WITH CHECK (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to)) AND coordinator.may_join(user_id)));
 
 CREATE TABLE coordinator.tokens (
     id           uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -1077,7 +1174,9 @@ CREATE TABLE coordinator.tokens (
 ALTER TABLE coordinator.tokens ENABLE ROW LEVEL SECURITY;
 CREATE UNIQUE INDEX tokens_name ON coordinator.tokens USING btree (tenant_id, name) WHERE (revoked_at IS NULL);
 CREATE POLICY others ON coordinator.tokens TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
-CREATE POLICY own_tenant ON coordinator.tokens TO leadline_api USING (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to)))) WITH CHECK (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to))));
+CREATE POLICY own_tenant ON coordinator.tokens TO leadline_api USING (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to)))) WITH CHECK (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to)) AND ((user_id IS NULL) OR (revoked_at IS NOT NULL) OR (EXISTS ( SELECT
+   FROM coordinator.memberships m
+  WHERE ((m.user_id = tokens.user_id) AND (m.tenant_id = tokens.tenant_id)))))));
 
 CREATE TABLE coordinator.versions (
     name    text NOT NULL,
@@ -1142,8 +1241,10 @@ CREATE TABLE coordinator.subscriptions (
 ALTER TABLE coordinator.subscriptions ENABLE ROW LEVEL SECURITY;
 CREATE POLICY others ON coordinator.subscriptions TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
 CREATE POLICY own_tenant ON coordinator.subscriptions TO leadline_api USING ((portfolio_id IN ( SELECT portfolios.id
-   FROM coordinator.portfolios))) WITH CHECK ((portfolio_id IN ( SELECT portfolios.id
-   FROM coordinator.portfolios)));
+   FROM coordinator.portfolios))) WITH CHECK (((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios)) AND ((limit_id IN ( SELECT limits.id
+   FROM coordinator.limits)) AND (webhook_id IN ( SELECT webhooks.id
+   FROM coordinator.webhooks)))));
 
 CREATE TABLE ingest.actions_history (
     symbol_id   integer NOT NULL,
@@ -1989,7 +2090,7 @@ CREATE POLICY owner ON bus.dead_letters TO leadline_owner USING (true) WITH CHEC
 CREATE POLICY read ON bus.dead_letters FOR SELECT TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots USING (true);
 CREATE POLICY record_own ON bus.dead_letters FOR INSERT TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots WITH CHECK ((consumer = substr((CURRENT_USER)::text, (length('leadline_'::text) + 1))));
 CREATE POLICY settle ON bus.dead_letters FOR UPDATE TO leadline_api, leadline_coordinator USING (true) WITH CHECK (true);
-CREATE POLICY whole_installation ON bus.dead_letters AS RESTRICTIVE FOR SELECT TO leadline_api USING ((( SELECT current_setting('leadline.tenant'::text, true) AS current_setting) = '*'::text));
+CREATE POLICY whole_installation ON bus.dead_letters AS RESTRICTIVE TO leadline_api USING ((( SELECT current_setting('leadline.tenant'::text, true) AS current_setting) = '*'::text)) WITH CHECK ((( SELECT current_setting('leadline.tenant'::text, true) AS current_setting) = '*'::text));
 
 CREATE TABLE bus.outbox (
     id         bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -2030,6 +2131,12 @@ CREATE TABLE public.alembic_version (
     version_num character varying(32) NOT NULL,
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
+
+CREATE POLICY own_tenant ON coordinator.users FOR SELECT TO leadline_api USING (((( SELECT current_setting('leadline.tenant'::text, true) AS current_setting) = '*'::text) OR (id IN ( SELECT memberships.user_id
+   FROM coordinator.memberships))));
+CREATE POLICY own_tenant ON coordinator.invitations TO leadline_api USING (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to)))) WITH CHECK (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to)) AND ((accepted_by IS NULL) OR (EXISTS ( SELECT
+   FROM coordinator.memberships m
+  WHERE ((m.user_id = invitations.accepted_by) AND (m.tenant_id = invitations.tenant_id)))))));
 
 CREATE VIEW snapshots.positions AS
  SELECT h.portfolio_id,
@@ -2347,6 +2454,8 @@ GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE snapshots.snapshots_history TO lea
 GRANT INSERT (event_id), INSERT (headers), INSERT (key), INSERT (payload), INSERT (topic), INSERT (type), UPDATE (error), UPDATE (failed_at), UPDATE (sent_at) ON TABLE bus.outbox TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT INSERT (event_id), INSERT (headers), INSERT (key), INSERT (payload), INSERT (topic), INSERT (type) ON TABLE bus.outbox TO leadline_api;
 GRANT UPDATE (blocked_reason), UPDATE (completed_at), UPDATE (completed_revision), UPDATE (coverage), UPDATE (provisional), UPDATE (quality), UPDATE (reasons) ON TABLE ledger.units TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
+REVOKE EXECUTE ON FUNCTION coordinator.may_join(uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION coordinator.may_join(uuid) TO leadline_api;
 REVOKE EXECUTE ON FUNCTION coordinator.tell_run(uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION coordinator.tell_run(uuid) TO leadline_api, leadline_coordinator;
 REVOKE EXECUTE ON FUNCTION ingest.close_day(date,date,date,bigint) FROM PUBLIC;

@@ -312,6 +312,8 @@ async def test_only_who_owns_an_input_may_raise(db: AsyncConnection, service: st
     revision = await add(db, [portfolio], SESSIONS[:1])
     call = """SELECT * FROM ledger.require(ARRAY[CAST(:p AS uuid)], ARRAY[CAST(:d AS date)], ARRAY[CAST(:d AS date)],
                                            ARRAY['risk'::ledger.phase], :r)"""
+    # Of whatever portfolio, where all tenants are seen (tests/store/test_definer_rights.py).
+    await db.execute(text("SELECT set_config('leadline.tenant', '*', true)"))
     result = await _try(db, service, call, p=portfolio, d=SESSIONS[0], r=revision + 1)
     assert result == (1 if "require" in MAY_CALL.get(service, set()) else "42501")
     assert await _try(db, service, "SELECT ledger.order_lock()") == 1, "everybody may take the lock"
@@ -377,6 +379,7 @@ async def test_a_phase_records_dead_letters_of_its_own_and_changes_none(db: Asyn
         other = next(name for name in SERVICES if name != service)
         assert await _try(db, service, letter, consumer=other) == "42501", service
     await db.execute(text(letter), {"consumer": "risk"})
+    await db.execute(text("SELECT set_config('leadline.tenant', '*', true)"))
     for service in PHASE_SERVICES:
         assert await _try(db, service, "UPDATE bus.dead_letters SET purged_at = now()") == "42501", service
     for service in ("coordinator", API):

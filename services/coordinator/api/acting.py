@@ -13,7 +13,7 @@ from services.coordinator.tokens import people
 from services.coordinator.tokens.authenticator import authenticator_of, identity_of
 from services.coordinator.tokens.requests import sight_of
 from shared.db.engine import snapshot
-from shared.db.tenancy import see
+from shared.db.tenancy import WHOLE_INSTALLATION, see, use_sight
 
 
 async def _act_for(
@@ -31,8 +31,9 @@ async def _act_for(
         raise InstallationOnly(
             "tenant_id names another tenant than the token's, which only an operator of the installation may. Nothing was done."
         )
-    async with snapshot(context.engine) as conn:
-        await people.get_tenant(conn, tenant_id)
+    with use_sight(WHOLE_INSTALLATION):
+        async with snapshot(context.engine) as conn:
+            await people.get_tenant(conn, tenant_id)
     quotas = authenticator_of(request).quotas_of(tenant_id)
     said = sight_of(identity, request.scope, request.url.path, everything=False, quotas=quotas)
     see(said.of(tenant_id))

@@ -24,7 +24,7 @@ from services.coordinator.web.routes.common import router as made
 from services.coordinator.web.views import notifications as views
 from services.coordinator.web.views import tokens as token_views
 from shared.db.engine import snapshot
-from shared.db.tenancy import only_own, tenant_filter
+from shared.db.tenancy import WHOLE_INSTALLATION, only_own, tenant_filter, use_sight
 from shared.market.registry import MODEL_VERSION
 
 router = made()
@@ -69,7 +69,10 @@ async def settings_page(
         tables = await benchmarks.current(conn, None)
         chosen = await benchmarks.find_comparison_code(conn)
         server = await conn.scalar(text("SHOW server_version"))
-        own = await tenant_store.names(conn, mine)
+    # Of each that the reader is a member of, which a transaction of one tenant does not see.
+    with use_sight(WHOLE_INSTALLATION):
+        async with snapshot(context.engine) as conn:
+            own = await tenant_store.names(conn, mine) if mine else []
     return page(
         request,
         "settings.html",
