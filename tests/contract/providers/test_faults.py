@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -202,6 +203,10 @@ def test_a_schema_change_of_profiles_is_not_an_empty_profile(case: Case) -> None
 def test_a_provider_without_connection_is_down(case: Case) -> None:
     case.server.shutdown()
     case.server.server_close()
-    answer = ask(case)
+    # The port is held and nobody listens: a server of a test beside this one could be given it, and answer.
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(case.server.server_address)
+        answer = ask(case)
     assert isinstance(answer, NoData)
     assert (answer.reason, answer.fault) == (NoDataReason.PROVIDER_DOWN, ProviderErrorKind.OUTAGE)
