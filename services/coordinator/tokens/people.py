@@ -27,7 +27,7 @@ async def add_user(conn: AsyncConnection, kind: str, name: str, role: Role) -> M
     await tenant_store.lock(conn)
     if await people_store.find_named(conn, name) is not None:
         raise Conflict(f"There is a user named {name!r} already. Choose another name.", code="user_name_taken")
-    await _refuse_too_many(conn)
+    await refuse_too_many(conn)
     return await get_user(conn, await people_store.add(conn, kind, name, role))
 
 
@@ -38,7 +38,8 @@ async def get_user(conn: AsyncConnection, user: UUID) -> Member:
     return found
 
 
-async def _refuse_too_many(conn: AsyncConnection) -> None:
+async def refuse_too_many(conn: AsyncConnection) -> None:
+    """Raises `Conflict` where the tenant has as many accounts as it can have. Needs the tenant's lock."""
     if await people_store.count(conn) >= MOST_USERS:
         raise Conflict(
             f"There are {MOST_USERS:,} users, the most a tenant can have. Remove some.", code="too_many_users"
@@ -104,7 +105,7 @@ async def accept(conn: AsyncConnection, invitation: Invitation, *, vouched: tupl
     with use_sight(Sight(invitation.tenant, everything=True)):
         await tenant_store.lock(conn)
         if vouched is None or await people_store.find_vouched(conn, *vouched, member=True) is None:
-            await _refuse_too_many(conn)
+            await refuse_too_many(conn)
         user = None if vouched is None else await people_store.find_vouched(conn, *vouched)
         if user is None:
             user = await people_store.add(conn, PERSON, invitation.name, invitation.role, vouched=vouched)

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import Conflict, Invalid, NotFound
-from services.coordinator.tokens import people_store, store, tenant_store
+from services.coordinator.tokens import people, people_store, store, tenant_store
 from services.coordinator.tokens.model import SERVICE, Role, Token, digest, draw_secret
 from shared.db.tenancy import HOUSE, own_tenant
 
@@ -31,7 +31,8 @@ async def create(
     user             : the account it is of; None for a service account of its own, by the token's name
     server_has_token : LEADLINE_TOKEN is set. Without it the first token ends open access, so it must be able to make others.
 
-    Raises `Invalid` for a day that cannot be, `Conflict` for a name in use, a first token that is no operator's, or too many.
+    Raises `Invalid` for a day that cannot be, `Conflict` for a name in use, a first token that is no operator's, or too many
+    of them or of accounts.
     """
     expires_at = None if expires is None else _end_of(expires)
     await tenant_store.lock(conn)
@@ -51,6 +52,9 @@ async def create(
     if user is None:
         # One that is there already keeps its role: the name is refused below.
         found = await people_store.find_named(conn, name, kind=SERVICE)
+        if found is None:
+            # The account stays when its token is revoked: without the limit, making and revoking would have no end.
+            await people.refuse_too_many(conn)
         user = await people_store.add(conn, SERVICE, name, role) if found is None else found.user_id
         if found is not None and not found.role.includes(role):
             await people_store.set_role(conn, user, role)

@@ -94,6 +94,16 @@ async def test_accepting_passes_no_limit_of_users(http: httpx2.AsyncClient, monk
     assert await at_once(*(http.post("/invitation", data={"code": code}) for code in codes)) == {200: 1, 409: 3}
 
 
+async def test_a_token_of_an_account_of_its_own_passes_no_limit_of_users(
+    http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The account stays when its token is revoked."""
+    _, own = await tenant_of(http, "a")
+    monkeypatch.setattr(people, "MOST_USERS", len(await users_of(http, own)))
+    refused = await http.post(f"{PREFIX}/admin/tokens", json={"name": "one more", "role": "reader"}, headers=own)
+    assert (refused.status_code, refused.json()["code"]) == (409, "too_many_users")
+
+
 async def test_a_tenant_keeps_its_last_operator(http: httpx2.AsyncClient) -> None:
     tenant, own = await tenant_of(http, "a")
     [first] = await users_of(http, own)
