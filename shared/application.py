@@ -25,7 +25,7 @@ from shared.phase.runner import PhaseRunner
 from shared.phase.workers import BatchWorker, InputsT, PhaseWorker, ResultsT
 from shared.service import Service
 from shared.settings import ServiceSettings
-from shared.telemetry import configure_logging, configure_tracing
+from shared.telemetry import configure_logging, configure_tracing, hide_address
 
 
 class Liveness(BaseModel):
@@ -119,7 +119,7 @@ def create_service_app(
         app.add_api_route("/docs", lambda: _plain_docs(app), include_in_schema=False, response_class=HTMLResponse)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(MeasuredAnswers, service=service.name)
-    FastAPIInstrumentor.instrument_app(app, excluded_urls="livez,readyz,metrics")
+    FastAPIInstrumentor.instrument_app(app, excluded_urls="livez,readyz,metrics", server_request_hook=hide_address)
     return app
 
 

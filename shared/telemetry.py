@@ -163,6 +163,17 @@ def traceparent() -> str | None:
     return carrier.get("traceparent")
 
 
+# What the instrumentation tells of an address: names of things may stand in it, and in its query one-time codes.
+_ADDRESSES = ("http.target", "http.url", "url.path", "url.query", "url.full")
+
+
+def hide_address(span: trace.Span, _scope: Mapping[str, Any]) -> None:
+    """A span of a request tells the route, not the address: hook of the instrumentation, called when the span begins."""
+    told: Mapping[str, Any] = getattr(span, "attributes", None) or {}
+    route = str(told.get("http.route", "unknown"))
+    span.set_attributes({name: route for name in _ADDRESSES if name in told})
+
+
 @contextmanager
 def consumer_span(name: str, headers: Mapping[str, str], attributes: Mapping[str, Any]) -> Iterator[trace.Span]:
     """A span that continues the trace of the message's producer, however long ago that was."""

@@ -60,6 +60,19 @@ async def test_one_trace_runs_from_the_request_to_the_last_phase(
     assert any("POST" in name for name in names), names
 
 
+async def test_a_span_tells_the_route_and_neither_names_nor_codes(
+    leadline: Pipeline, spans: InMemorySpanExporter
+) -> None:
+    spans.clear()
+    async with httpx2.AsyncClient(base_url=leadline.services.url) as plain:
+        await plain.get("/api/v1/imports/mappings/somebodys-name")
+        await plain.get("/sign-in?code=a-one-time-code")
+        await plain.get("/nowhere/somebodys-name")
+    told = [str(dict(span.attributes or {})) for span in spans.get_finished_spans()]
+    assert any("/sign-in" in one for one in told), told
+    assert [one for one in told if "somebodys-name" in one or "a-one-time-code" in one] == []
+
+
 async def test_metrics_tell_what_was_done(leadline: Pipeline) -> None:
     async with httpx2.AsyncClient(base_url=leadline.services.url) as client:
         answer = await client.get("/metrics")
