@@ -37,6 +37,9 @@ TRANSIENT_STATES = frozenset({"55P03", "25006", "58030"})
 # in between, and take longer.
 IDLE_SECONDS = 30
 MOST_IDLE_SECONDS = 300
+UNHURRIED = "(SELECT set_config('synchronous_commit', 'off', true))"
+"""A column of a statement whose transaction is committed without waiting for the disk: a server that dies within the second forgets it.
+What commits later carries it along (docs/decisions/0083-what-waits-for-the-disk.md)."""
 
 
 def create_engine(

@@ -12,13 +12,13 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.engine import UNHURRIED
 from shared.ledger.model import Lease
 from shared.work import Phase
 
 LEASE = timedelta(seconds=30)
 # What only leases are written in need not be on the disk before anybody goes on: a server that dies within the second forgets who held
-# what, which is as if the holder had died. Two waits for the disk a run less. What commits later carries it along.
-_UNHURRIED = "(SELECT set_config('synchronous_commit', 'off', true))"
+# what, which is as if the holder had died. Two waits for the disk a run less.
 
 
 async def acquire(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID], owner: str) -> list[Lease]:
@@ -45,7 +45,7 @@ async def acquire(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID
                 deaths = s.deaths + k.died::int,
                 runs = s.runs + (k.died AND s.deaths = 0)::int
             FROM k WHERE s.portfolio_id = k.portfolio_id AND s.phase = k.phase
-            RETURNING s.portfolio_id, s.fence, s.wanted, s.deaths, k.free, {_UNHURRIED}
+            RETURNING s.portfolio_id, s.fence, s.wanted, s.deaths, k.free, {UNHURRIED}
         """),
         {"phase": phase.value, "portfolios": list(portfolios), "owner": owner, "lease": LEASE},
     )
@@ -121,7 +121,7 @@ async def release(
                 lease_until = CASE WHEN k.again THEN clock_timestamp() + CAST(:lease AS interval) END,
                 deaths = 0
             FROM k WHERE s.portfolio_id = k.portfolio_id AND s.phase = k.phase
-            RETURNING s.portfolio_id, s.fence, s.wanted, k.again, {"NULL" if unconditionally else _UNHURRIED}
+            RETURNING s.portfolio_id, s.fence, s.wanted, k.again, {"NULL" if unconditionally else UNHURRIED}
         """),
         {
             "phase": phase.value,

@@ -23,7 +23,7 @@ from aiokafka.errors import (
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from shared.db.engine import is_transient, limit_idle
+from shared.db.engine import UNHURRIED, is_transient, limit_idle
 from shared.errors import sanitize_text
 from shared.messaging.failpoints import failpoint
 from shared.telemetry import OUTBOX_AGE, OUTBOX_FAILED, RELAYED, logger
@@ -220,9 +220,9 @@ class Relay:
         if ids:
             await conn.execute(
                 # Whoever waits for the disk here holds up the next batch; what a server that dies forgets is sent again.
-                text("""
+                text(f"""
                     UPDATE bus.outbox SET sent_at = clock_timestamp() WHERE id = ANY (CAST(:ids AS bigint[]))
-                    RETURNING (SELECT set_config('synchronous_commit', 'off', true))
+                    RETURNING {UNHURRIED}
                 """),
                 {"ids": ids},
             )

@@ -23,10 +23,10 @@ from prometheus_client.metrics import MetricWrapperBase
 
 import services.coordinator.control.auditor
 import services.ingest.workflow.measures
-from deploy.embedded.process import free_port, start
 from deploy.grafana import panels
 from shared import measured_answers, telemetry
 from tests.support import charts
+from tests.support import prometheus as server
 
 ROOT = charts.ROOT
 ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yml"
@@ -117,11 +117,10 @@ def _promtool(*command: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.fixture(scope="module")
-def prometheus(scratch_directory: Path) -> Iterator[httpx2.Client]:
+@pytest.fixture(scope="module", name="prometheus")
+def watching(scratch_directory: Path) -> Iterator[httpx2.Client]:
     """A Prometheus that has scraped this process twice, with at least one series of each of our metrics."""
-    if shutil.which("prometheus") is None:
-        pytest.skip("`prometheus` is not on PATH")
+    server.require()
     for metric in set(families().values()):
         if metric._labelnames:
             metric.labels(*("planted" for _ in metric._labelnames))
@@ -135,25 +134,16 @@ def prometheus(scratch_directory: Path) -> Iterator[httpx2.Client]:
         ],
     }
     (state / "prometheus.yml").write_text(yaml.safe_dump(config))
-    port = free_port()
-    child = start(
-        "Prometheus",
-        ["prometheus", f"--config.file={state}/prometheus.yml", f"--storage.tsdb.path={state}/data",
-         f"--web.listen-address=127.0.0.1:{port}"],
-        pid_file=state / "pid", log=state / "log",
-    )  # fmt: skip
-    client = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=10)
     try:
-        until = time.monotonic() + 60
-        # While it replays its log Prometheus listens and answers 503.
-        while not (_ready(client) and _value(client, "count_over_time(leadline_outbox_unsent[1m]) >= 3")):
-            assert time.monotonic() < until, child.log_tail()
-            assert child.running, child.log_tail()
-            time.sleep(0.1)
-        yield client
+        with server.serve(state) as (child, client):
+            until = time.monotonic() + 60
+            # While it replays its log Prometheus listens and answers 503.
+            while not (_ready(client) and _value(client, "count_over_time(leadline_outbox_unsent[1m]) >= 3")):
+                assert time.monotonic() < until, child.log_tail()
+                assert child.running, child.log_tail()
+                time.sleep(0.1)
+            yield client
     finally:
-        client.close()
-        child.stop()
         served.shutdown()
         served.server_close()
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -23,13 +22,12 @@ from aiokafka import AIOKafkaProducer
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from deploy.embedded.process import free_port, start
 from shared import ledger
 from shared.db.engine import create_engine
 from shared.work import Phase
 from tests.deploy.test_alerts import ALERTS
 from tests.flow.holdings import book, lot
-from tests.support import compose
+from tests.support import compose, prometheus
 from tests.support.brokers import TestBroker
 from tests.support.compose import Process
 from tests.support.databases import PASSWORDS, Database, Server, create, drop, in_thread
@@ -72,8 +70,7 @@ class Watched:
 
 @pytest.fixture
 def watched(server: Server, broker: TestBroker, scratch_directory: Path) -> Iterator[Watched]:
-    if shutil.which("prometheus") is None:
-        pytest.skip("`prometheus` is not on PATH")
+    prometheus.require()
     state = scratch_directory / "planted"
     state.mkdir()
     database = in_thread(lambda: create(server))
@@ -83,19 +80,9 @@ def watched(server: Server, broker: TestBroker, scratch_directory: Path) -> Iter
     try:
         with compose.up(state / "services", variables=variables, database=database, broker=broker) as services:
             _configure(state, services)
-            port = free_port()
-            child = start(
-                "Prometheus",
-                ["prometheus", f"--config.file={state}/prometheus.yml", f"--storage.tsdb.path={state}/data",
-                 f"--web.listen-address=127.0.0.1:{port}"],
-                pid_file=state / "pid", log=state / "log",
-            )  # fmt: skip
-            with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
-                try:
-                    _scraping(client, len(services))
-                    yield Watched(services, database, broker, client)
-                finally:
-                    child.stop()
+            with prometheus.serve(state) as (_, client):
+                _scraping(client, len(services))
+                yield Watched(services, database, broker, client)
     finally:
         in_thread(lambda: drop(database))
 

@@ -7,20 +7,18 @@ from collections.abc import AsyncIterator
 from datetime import date
 
 import pytest
-from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.results.completeness import COUNTS
-from shared.db import migrate
 from shared.db.engine import create_engine
 from shared.db.migrate import at_head, head, upgrade
 from shared.db.roles import OWNERS
 from tests.support import databases
-from tests.support.databases import PASSWORDS, Database, Server
+from tests.support.databases import PASSWORDS, Database, Server, upgrade_to
 
 
 @pytest.fixture
@@ -190,15 +188,10 @@ async def test_the_missing_set_is_answered_by_its_partial_index(db: AsyncConnect
 async def test_what_was_known_of_symbols_becomes_dated_profiles(empty: Database) -> None:
     """And a history table keeps the order of its table's columns, by which the trigger fills it."""
 
-    def upgrade_to(connection: Connection) -> None:
-        config = migrate._config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0007")
-
     engine = create_engine(empty.admin_url, application="test", pool_size=2)
     try:
         async with engine.begin() as conn:
-            await conn.run_sync(upgrade_to)
+            await upgrade_to(conn, "0007")
             await conn.execute(
                 text("""INSERT INTO ingest.symbols (symbol, asset_type, name, sector, sector_as_of)
                         VALUES ('OLD', 'stock', 'Old', 'Energy', NULL), ('NEW', 'etf', NULL, NULL, '2020-06-01'),
@@ -234,11 +227,6 @@ async def test_what_was_known_of_symbols_becomes_dated_profiles(empty: Database)
 async def test_returns_of_sessions_with_actions_are_taken_again(empty: Database) -> None:
     """Stored under the rule that took adjusted closes wherever there were any; the old ones stay in the history."""
 
-    def upgrade_to(connection: Connection) -> None:
-        config = migrate._config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0011")
-
     engine = create_engine(empty.admin_url, application="test", pool_size=2)
     days = [date(2020, 3, day) for day in (2, 3, 4, 5)]
     # FUND paid 8 on the second day, which its adjusted closes hold twice; SPUN lost a fifth to something that is not listed; FILE's
@@ -250,7 +238,7 @@ async def test_returns_of_sessions_with_actions_are_taken_again(empty: Database)
     }
     try:
         async with engine.begin() as conn:
-            await conn.run_sync(upgrade_to)
+            await upgrade_to(conn, "0011")
         async with engine.begin() as conn:
             for number, (symbol, (closes, adjusted, basis)) in enumerate(stored.items(), start=1):
                 await conn.execute(text("INSERT INTO ingest.symbols (symbol) VALUES (:symbol)"), {"symbol": symbol})
@@ -299,16 +287,11 @@ DIGEST = "SELECT count(*), sum(hashtextextended(u::text, 0)::numeric) FROM ledge
 async def test_units_of_a_portfolio_are_counted_without_the_table(empty: Database) -> None:
     """Those that were there before the key had what the count needs, too; they are the same, and no key comes twice."""
 
-    def upgrade_to(connection: Connection) -> None:
-        config = migrate._config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0045")
-
     engine = create_engine(empty.admin_url, application="test", pool_size=2)
     one = "00000000-0000-4000-8000-000000000007"
     try:
         async with engine.begin() as conn:
-            await conn.run_sync(upgrade_to)
+            await upgrade_to(conn, "0045")
             await conn.execute(text("SELECT ledger.order_lock()"))
             await conn.execute(text(UNITS))
             before = (await conn.execute(text(DIGEST))).one()

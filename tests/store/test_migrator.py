@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from alembic import command
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
-from shared.db import migrate
 from shared.db.bootstrap import bootstrap
 from shared.db.engine import create_engine
 from shared.db.migrate import head, upgrade
 from shared.db.roles import MIGRATOR, OWNER, OWNERS
 from shared.errors import ConfigurationError
 from tests.support import databases
-from tests.support.databases import PASSWORDS, Database, Server
+from tests.support.databases import PASSWORDS, Database, Server, upgrade_to
 
 PASSWORD = "test-migrator"
 
@@ -71,15 +69,10 @@ async def test_who_migrates_is_no_superuser(empty: Database) -> None:
 
 
 async def test_what_a_superuser_left_gets_its_owner(empty: Database) -> None:
-    def upgrade_to(connection: Connection) -> None:
-        config = migrate._config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0022")
-
     await bootstrap(empty.admin_url, PASSWORD)
     engine = create_engine(empty.admin_url, application="test", pool_size=4)
     async with engine.begin() as conn:
-        await conn.run_sync(upgrade_to)
+        await upgrade_to(conn, "0022")
     await engine.dispose()
     assert OWNER not in await owners(empty)
     with pytest.raises(ConfigurationError, match=r"shared\.db\.bootstrap"):

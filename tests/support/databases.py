@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import asyncpg
-from sqlalchemy import text
+from alembic import command
+from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from deploy.embedded import postgres as embedded
+from shared.db import migrate
 from shared.db.migrate import upgrade
 from shared.db.roles import LOGINS, SERVICES, role_of
 from shared.errors import ConfigurationError
@@ -174,3 +176,14 @@ def in_thread(make: Callable[[], Awaitable[T]]) -> T:
     if errors:
         raise errors[0]
     return results[0]
+
+
+async def upgrade_to(conn: AsyncConnection, revision: str) -> None:
+    """The schema as it was at a revision."""
+
+    def go(connection: Connection) -> None:
+        config = migrate._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+    await conn.run_sync(go)

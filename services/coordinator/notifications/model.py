@@ -13,8 +13,6 @@ from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
-from shared.db.tenancy import HOUSE
-
 # Found by scanners of source code and logs, which look for a fixed beginning.
 SECRET_PREFIX = "leadline_hook_"  # noqa: S105 (the beginning of every secret, not one)
 SECRET_BYTES = 32
@@ -57,7 +55,7 @@ class Limit:
     op: Op
     value: float
     created_at: datetime
-    tenant: UUID = HOUSE
+    tenant: UUID
 
     def judge(self, figure: float) -> LimitState:
         return LimitState.BREACHED if _HOLDS[self.op](figure, self.value) else LimitState.KEPT
@@ -113,7 +111,7 @@ class Message:
     event: str
     body: Mapping[str, Any]
     attempt: int
-    tenant: UUID = HOUSE
+    tenant: UUID
 
 
 def draw_secret() -> str:

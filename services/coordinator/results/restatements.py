@@ -14,6 +14,7 @@ from services.coordinator.errors import Invalid
 from services.coordinator.results.figures import Name, flatten, join_name
 from services.coordinator.results.portfolios import SNAPSHOT_FIELDS, require_portfolio
 from services.coordinator.results.risk import ANSWERS
+from services.coordinator.results.risk_rows import REFERENCES
 from services.coordinator.results.values import UNKNOWN_CURSOR, document, to_json
 
 _LOT = (
@@ -187,7 +188,7 @@ async def _risk(
         {column for answer in ANSWERS.values() for column in answer.columns} | {"revision", "quality", "coverage"}
     )
     listed = ", ".join(
-        f"CAST({column} AS text) AS {column}" if column in _JSON else "CAST(c.scenarios AS text) AS scenarios"
+        f"CAST({column} AS text) AS {column}" if column in _JSON else "CAST(scenarios AS text) AS scenarios"
         if column == "scenarios" else column
         for column in columns
     )  # fmt: skip
@@ -199,7 +200,7 @@ async def _risk(
         session,
         revision,
         exactly=exactly,
-        source="LEFT JOIN risk.scenario_sets c ON c.digest = r.scenario_set LEFT JOIN risk.stress_shocks USING (shocks_id)",
+        source=REFERENCES,
     )
     if row is None:
         return {}, None

@@ -9,9 +9,9 @@ import numpy as np
 
 from shared.market.stress_losses import legs_of, shown_of
 
-SOURCE = (
-    "risk.results LEFT JOIN risk.scenario_sets ON digest = scenario_set LEFT JOIN risk.stress_shocks USING (shocks_id)"
-)
+REFERENCES = "LEFT JOIN risk.scenario_sets ON digest = scenario_set LEFT JOIN risk.stress_shocks USING (shocks_id)"
+"""What a row refers to, stored once for many."""
+SOURCE = f"risk.results {REFERENCES}"
 """What the columns of all answers are of."""
 
 

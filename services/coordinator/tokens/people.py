@@ -104,9 +104,9 @@ async def accept(conn: AsyncConnection, invitation: Invitation, *, vouched: tupl
     """
     with use_sight(Sight(invitation.tenant, everything=True)):
         await tenant_store.lock(conn)
-        if vouched is None or await people_store.find_vouched(conn, *vouched, member=True) is None:
-            await refuse_too_many(conn)
         user = None if vouched is None else await people_store.find_vouched(conn, *vouched)
+        if user is None or await people_store.find(conn, user) is None:
+            await refuse_too_many(conn)
         if user is None:
             user = await people_store.add(conn, PERSON, invitation.name, invitation.role, vouched=vouched)
         else:

@@ -85,17 +85,11 @@ async def find_named(conn: AsyncConnection, name: str, *, kind: str | None = Non
     return None if row is None else _member(row)
 
 
-async def find_vouched(conn: AsyncConnection, issuer: str, subject: str, *, member: bool = False) -> UUID | None:
-    """Whom an OpenID provider calls so.
-
-    member : only who is a member of the own tenant
-    """
+async def find_vouched(conn: AsyncConnection, issuer: str, subject: str) -> UUID | None:
+    """Whom an OpenID provider calls so."""
     found: UUID | None = await conn.scalar(
-        text("""
-            SELECT id FROM coordinator.users u WHERE issuer = :issuer AND subject = :subject
-              AND (NOT :member OR EXISTS (SELECT FROM coordinator.memberships m WHERE m.user_id = u.id AND m.tenant_id = :tenant))
-        """),
-        {"issuer": issuer, "subject": subject, "member": member, "tenant": own_tenant()},
+        text("SELECT id FROM coordinator.users WHERE issuer = :issuer AND subject = :subject"),
+        {"issuer": issuer, "subject": subject},
     )
     return found
 

@@ -53,25 +53,23 @@ def day(value: str | date | None) -> str:
 
 def instant(value: str | datetime | None) -> str:
     """To the minute, in UTC, and saying so."""
-    if value is None:
-        return UNKNOWN
-    of = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return str(format_datetime(of.astimezone(UTC), "d MMM yyyy, HH:mm", locale=locale())) + " UTC"
+    return _in_utc(value, "d MMM yyyy, HH:mm")
 
 
 def second(value: str | datetime | None) -> str:
     """To the second, where several things happen within a minute."""
-    if value is None:
-        return UNKNOWN
-    of = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return str(format_datetime(of.astimezone(UTC), "d MMM yyyy, HH:mm:ss", locale=locale())) + " UTC"
+    return _in_utc(value, "d MMM yyyy, HH:mm:ss")
 
 
 def clock(value: str | datetime | None) -> str:
+    return _in_utc(value, "HH:mm")
+
+
+def _in_utc(value: str | datetime | None, pattern: str) -> str:
     if value is None:
         return UNKNOWN
     of = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return str(format_datetime(of.astimezone(UTC), "HH:mm", locale=locale())) + " UTC"
+    return str(format_datetime(of.astimezone(UTC), pattern, locale=locale())) + " UTC"
 
 
 def _decimal(value: float | None, pattern: str, *, signed: bool = False) -> str:

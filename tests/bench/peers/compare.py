@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import venv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import median
@@ -21,7 +20,7 @@ from statistics import median
 from shared.telemetry import configure_logging
 from tests.bench import steps
 from tests.bench.measured import Found, Measured
-from tests.support import databases
+from tests.support import databases, own_environment
 from tests.support.databases import Server
 
 HERE = Path(__file__).parent
@@ -35,18 +34,8 @@ GOAL, INSTALL_SECONDS, RUN_SECONDS = 50.0, 900.0, 600.0
 def environment() -> Iterator[Path | str]:
     """The interpreter of an environment with all of them; or why there is none."""
     with tempfile.TemporaryDirectory(prefix="leadline-peers-") as folder:
-        venv.create(folder, with_pip=True)
-        python = Path(folder) / "bin" / "python"
-        install: list[str | Path] = [
-            python,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-deps",
-            "-r",
-            HERE / "requirements.txt",
-        ]
+        python = own_environment.create(Path(folder))
+        install = own_environment.installing(python, HERE / "requirements.txt")
         done = subprocess.run(install, capture_output=True, text=True, check=False, timeout=INSTALL_SECONDS)
         yield python if done.returncode == 0 else f"not installed: {last_line(done.stderr)}"
 

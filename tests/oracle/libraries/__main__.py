@@ -13,7 +13,6 @@ import sys
 import sysconfig
 import tempfile
 import textwrap
-import venv
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import numpy as np
 from tests.oracle.libraries import ours
 from tests.oracle.libraries.ours import Figure
 from tests.oracle.libraries.rows import ROWS, Row, apart, expected
+from tests.support import own_environment
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -54,21 +54,11 @@ def main(arguments: list[str]) -> int:
 
 def _in_own_environment() -> int:
     with tempfile.TemporaryDirectory() as folder:
-        venv.create(folder, with_pip=True)
-        python = Path(folder) / "bin" / "python"
+        python = own_environment.create(Path(folder))
         paths = {"base": folder, "platbase": folder}
         site = Path(sysconfig.get_path("purelib", "venv", vars=paths))
         (site / "here.pth").write_text(sysconfig.get_path("purelib") + "\n")
-        install: list[str | Path] = [
-            python,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-deps",
-            "-r",
-            HERE / "requirements.txt",
-        ]
+        install = own_environment.installing(python, HERE / "requirements.txt")
         inside: list[str | Path] = [python, "-W", "ignore", "-m", "tests.oracle.libraries", _INSIDE]
         for command in (install, inside):
             # Only for drawing: there is no screen, and a cache of fonts is no matter of the user's.

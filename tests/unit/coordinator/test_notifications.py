@@ -20,12 +20,13 @@ from services.coordinator.notifications.evaluation import STATUS_FIGURES, check_
 from services.coordinator.notifications.model import LONGEST_WAIT, Limit, Message, Op, signature, wait_after
 from services.coordinator.results.states import Overview
 from shared.clock import Clock
+from shared.db.tenancy import HOUSE
 from shared.ledger.runs import Extent
 
 
 @pytest.mark.parametrize(("op", "breached"), [(">", [0.04]), (">=", [0.03, 0.04]), ("<", [0.02]), ("<=", [0.02, 0.03])])
 def test_a_limit_is_breached_where_its_comparison_holds(op: str, breached: list[float]) -> None:
-    limit = Limit(uuid4(), "VaR", None, "risk.var.historical.0.95", Op(op), 0.03, datetime.now(UTC))
+    limit = Limit(uuid4(), "VaR", None, "risk.var.historical.0.95", Op(op), 0.03, datetime.now(UTC), HOUSE)
     assert [value for value in (0.02, 0.03, 0.04) if limit.judge(value) == "breached"] == breached
 
 
@@ -105,7 +106,7 @@ async def test_http_is_not_sent_to_others_once_the_setting_is_gone(monkeypatch: 
         raise OSError("nowhere")
 
     monkeypatch.setattr(delivery, "resolve", look)
-    message = Message(1, uuid4(), "http://hooks.internal/", "s", "test", {}, 1)
+    message = Message(1, uuid4(), "http://hooks.internal/", "s", "test", {}, 1, HOUSE)
     assert "LEADLINE_WEBHOOK_PRIVATE" in str(await Sender().send(message))
     assert asked == []
 
