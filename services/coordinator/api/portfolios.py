@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, File, Form, Query, Request, UploadFile
 from fastapi.responses import JSONResponse, Response
+from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator import serializers
@@ -27,6 +29,7 @@ from services.coordinator.portfolios import flows, imports, lookups, service, st
 from services.coordinator.portfolios.estimate import estimate
 from services.coordinator.portfolios.import_records import File as Described
 from services.coordinator.portfolios.service import Imported
+from services.coordinator.portfolios.store import Portfolio
 from services.coordinator.portfolios.validation import Draft
 from services.coordinator.results import providers
 from services.coordinator.runs import requests
@@ -80,7 +83,7 @@ async def import_new(
     )
     described = Described(filename)
     if dry_run:
-        return JSONResponse(await _preview(context, draft))
+        return await asyncio.to_thread(JSONResponse, await _preview(context, draft))
 
     prepared: list[imports.PreparedFile] = []
 
@@ -143,7 +146,7 @@ async def import_more(
         async with snapshot(context.engine) as conn:
             status, body = await add(conn)
         await lookups.annotate(context.engine, context.clock, previewed[0].decisions, body)
-        return JSONResponse(body, status_code=status)
+        return await asyncio.to_thread(JSONResponse, body, status)
     return await idempotent_write(request, context, add, on_match, *sent.parts(), content)
 
 
@@ -171,7 +174,7 @@ async def read(portfolio_id: UUID, context: Ctx) -> dict[str, Any]:
         found = await service.get_existing(conn, portfolio_id)
         positions = await store.positions(conn, portfolio_id)
         moved = await flows.find_flows(conn, portfolio_id)
-    return serializers.portfolio(found, positions, moved)
+    return await _document(found, positions, moved)
 
 
 @router.patch(
@@ -186,7 +189,7 @@ async def edit(request: Request, portfolio_id: UUID, body: PortfolioPatch, conte
         changed = await service.edit(conn, context.clock, portfolio_id, given)
         found = await service.get_existing(conn, portfolio_id)
         rows = await store.positions(conn, portfolio_id), await flows.find_flows(conn, portfolio_id)
-        return 200, serializers.portfolio(found, *rows) | {"run_id": changed and serializers.change(changed)["run_id"]}
+        return 200, await _document(found, *rows) | {"run_id": changed and serializers.change(changed)["run_id"]}
 
     return await idempotent_write(request, context, act, json.dumps(given, sort_keys=True))
 
@@ -238,7 +241,7 @@ async def settle_basis(
 
     if dry_run:
         async with snapshot(context.engine) as conn:
-            return JSONResponse((await act(conn))[1])
+            return await asyncio.to_thread(JSONResponse, (await act(conn))[1])
     return await idempotent_write(request, context, act, basis)
 
 
@@ -254,9 +257,15 @@ async def _create(request: Request, context: Context, draft: Draft, *parts: byte
     return await idempotent_write(request, context, act, *parts, prepare=prepare)
 
 
+# What is told of fifty thousand lots takes a second to put together, and meanwhile others are answered.
+
+
 async def _answer(result: Imported, *, preview: bool = False) -> dict[str, Any]:
-    """What is told of fifty thousand lots takes a second to put together, and meanwhile others are answered."""
     return await asyncio.to_thread(serializers.import_answer, result, preview=preview)
+
+
+async def _document(found: Portfolio, positions: Sequence[RowMapping], moved: Sequence[RowMapping]) -> dict[str, Any]:
+    return await asyncio.to_thread(serializers.portfolio, found, positions, moved)
 
 
 async def _preview(context: Context, draft: Draft) -> dict[str, Any]:
@@ -265,7 +274,8 @@ async def _preview(context: Context, draft: Draft) -> dict[str, Any]:
         result = await imports.preview(conn, context.clock, draft, context.limits)
         body = await _answer(result, preview=True)
         body["estimate"] = (await estimate(conn, context.clock, [lot for lot, _ in result.decisions])).document()
-    body |= imports.cost_against_equity(draft.account, [lot for lot, _ in result.decisions])
+    lots = [lot for lot, _ in result.decisions]
+    body |= await asyncio.to_thread(imports.cost_against_equity, draft.account, lots)
     await lookups.annotate(context.engine, context.clock, result.decisions, body)
     return body
 

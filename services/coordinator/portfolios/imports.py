@@ -3,11 +3,13 @@ commit-order lock unless it says otherwise."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from uuid import UUID
 
+from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import Conflict, NotFound
@@ -30,7 +32,7 @@ from services.coordinator.portfolios import (
 )
 from services.coordinator.portfolios.import_records import File, Undone, record, state_fresh, state_known
 from services.coordinator.portfolios.limits import Extent, Limits, refuse_growth
-from services.coordinator.portfolios.lot_changes import Affected, announce, edit, propose
+from services.coordinator.portfolios.lot_changes import Affected, Proposal, announce, edit, propose
 from services.coordinator.portfolios.service import DEFAULTS, Imported, get_existing
 from services.coordinator.portfolios.validation import Draft
 from shared.clock import Clock
@@ -48,7 +50,7 @@ async def resolve(conn: AsyncConnection, clock: Clock, draft: Draft) -> Draft:
     else:
         draft = replace(draft, positions=await entry_prices.fill(conn, draft.positions, clock, draft.issues))
     validation.refuse(draft.issues)
-    warn_of_cost(draft)
+    await asyncio.to_thread(warn_of_cost, draft)
     return draft
 
 
@@ -154,10 +156,7 @@ async def add(
     parsed = replace(parsed, positions=await entry_prices.fill(conn, parsed.positions, clock, parsed.issues))
     validation.refuse(parsed.issues)
     stored = await lot_store.whole_positions(conn, portfolio)
-    found = reimport.compare(stored, parsed.positions)
-    reimport.warn_similar(stored, found, parsed.issues)
-    reimport.warn_held_already(stored, found, parsed.issues)
-    reimport.warn_both_kinds(stored, {lot.symbol for lot in found.fresh}, parsed.issues, from_trades=False)
+    found = await asyncio.to_thread(reimport.compare_and_warn, stored, parsed.positions, parsed.issues)
     held = await extents.read(conn, portfolio)
     refuse_growth(held, held + Extent.of(found.fresh), limits, clock)
     decisions = await validation.decide_price_basis(conn, found.fresh, clock, parsed.issues)
@@ -167,7 +166,8 @@ async def add(
     if not dry_run:
         affected = await edit(conn, clock, proposals, parsed.issues)
         changed = len(proposals)
-        keys = content.free_keys(found.fresh, {row["content_key"] for row in stored if row["content_key"]})
+        taken = {row["content_key"] for row in stored if row["content_key"]}
+        keys = await asyncio.to_thread(content.free_keys, found.fresh, taken)
         await store.insert_positions(conn, portfolio, list(zip(found.fresh, decisions, keys, strict=True)))
         import_id = await record(conn, portfolio, parsed, file)
         await state_fresh(conn, portfolio, import_id, found.fresh, keys)
@@ -196,7 +196,20 @@ async def undo(conn: AsyncConnection, clock: Clock, portfolio: UUID, import_id: 
     beside = await import_store.statements_beside(conn, import_id)
     gone = [lot for lot, statements in beside.items() if not statements]
     stored = {row["id"]: row for row in await lot_store.whole_positions(conn, portfolio)}
-    proposals = []
+    proposals = await asyncio.to_thread(_restored, stored, beside, clock, issues)
+    validation.refuse(issues)
+    await lot_store.delete_positions(conn, gone)
+    affected: list[Affected] = [(stored[lot]["entry_session"], Phase.INGEST) for lot in gone]
+    affected += await edit(conn, clock, proposals, issues)
+    change = await announce(conn, clock, before, affected) or service.as_it_was(before, clock)
+    return Undone(import_id, len(gone), len(proposals), change, issues)
+
+
+def _restored(
+    stored: Mapping[UUID, RowMapping], beside: Mapping[UUID, Sequence[Mapping[str, str]]], clock: Clock, issues: Issues
+) -> list[Proposal]:
+    """Lots that other imports state too, as those say it."""
+    proposals: list[Proposal] = []
     for lot, statements in beside.items():
         if not statements:
             continue
@@ -204,9 +217,4 @@ async def undo(conn: AsyncConnection, clock: Clock, portfolio: UUID, import_id: 
         position = lot_edits.parse_proposed_lot(stored[lot], body, clock, issues) if body else None
         if position is not None:
             proposals.append((stored[lot], body, position))
-    validation.refuse(issues)
-    await lot_store.delete_positions(conn, gone)
-    affected: list[Affected] = [(stored[lot]["entry_session"], Phase.INGEST) for lot in gone]
-    affected += await edit(conn, clock, proposals, issues)
-    change = await announce(conn, clock, before, affected) or service.as_it_was(before, clock)
-    return Undone(import_id, len(gone), len(proposals), change, issues)
+    return proposals

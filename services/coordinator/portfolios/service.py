@@ -255,7 +255,7 @@ async def settle_basis(conn: AsyncConnection, clock: Clock, portfolio: UUID, wan
         }
         for row in rows
     ]
-    parsed = parse.parse_items(items, validation.rules_now(clock))
+    parsed = await asyncio.to_thread(parse.parse_items, items, validation.rules_now(clock))
     validation.refuse(parsed.issues)
     files = [row["created_at"] for row in rows]
     decisions = await validation.decide_price_basis(conn, parsed.positions, clock, parsed.issues, files=files)

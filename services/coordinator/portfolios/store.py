@@ -112,7 +112,9 @@ async def insert_positions(
     conn: AsyncConnection, portfolio: UUID, rows: Iterable[tuple[Position, Decision, str]], *, from_trades: bool = False
 ) -> None:
     """Add lots, many at once: a file may have 50,000. Content keys must be new to the portfolio."""
-    records = [
+    pairs = list(rows)
+    # One by one, as they are sent: the event loop has others to answer.
+    records = (
         (
             portfolio,
             position.symbol,
@@ -141,9 +143,9 @@ async def insert_positions(
             key,
             from_trades,
         )
-        for position, decision, key in rows
-    ]
-    if records:
+        for position, decision, key in pairs
+    )
+    if pairs:
         await insert_staged(conn, "coordinator.positions", _POSITION_COLUMNS, records)
         await quotas.refuse_excess(conn)
 

@@ -134,10 +134,10 @@ async def empty(
 async def check_import(request: Request, context: Ctx, given: Form_) -> Response:
     """Steps one to four: read, map, check and estimate. Saves nothing."""
     if given.fixes:
-        given.text = views.with_cells(given.text, given.fixes)
+        given.text = await asyncio.to_thread(views.with_cells, given.text, given.fixes)
     if given.dropped:
-        given.text = views.without_rows(given.text, given.dropped)
-    shown = _view_of_form(given)
+        given.text = await asyncio.to_thread(views.without_rows, given.text, given.dropped)
+    shown = await asyncio.to_thread(_view_of_form, given)
     if not given.text.strip():
         return page(request, "import.html", status=422, **(shown | {"nothing": _("Choose a file or paste its rows.")}))
     try:
@@ -155,7 +155,7 @@ async def check_import(request: Request, context: Ctx, given: Form_) -> Response
 @router.post("/import/commit")
 async def commit(request: Request, context: Ctx, given: Form_) -> Response:
     """Imports what was checked, and checks it again: prices may have come in between."""
-    shown = _view_of_form(given)
+    shown = await asyncio.to_thread(_view_of_form, given)
     content, file = shown["csv"].encode(), Described(given.filename or None)
     try:
         if given.into is not None:
@@ -197,7 +197,8 @@ async def _preview(context: Context, given: Given, csv_text: str) -> dict[str, A
         async with snapshot(context.engine) as conn:
             result = await imports.preview(conn, context.clock, draft, context.limits)
             costs = await estimate(conn, context.clock, [lot for lot, _ in result.decisions])
-    body = serializers.import_answer(result, preview=True) | {"estimate": costs.document()}
+    body = await asyncio.to_thread(serializers.import_answer, result, preview=True)
+    body["estimate"] = costs.document()
     await lookups.annotate(context.engine, context.clock, result.decisions, body)
     return body
 
