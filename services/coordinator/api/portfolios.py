@@ -25,7 +25,7 @@ from services.coordinator.api.representation import DocumentRoute, Encoded, enco
 from services.coordinator.control.unit_runs import refreshed_snapshot
 from services.coordinator.errors import Invalid
 from services.coordinator.importer.reader import MAX_BYTES
-from services.coordinator.portfolios import flows, imports, lookups, service, store, validation
+from services.coordinator.portfolios import additions, flows, imports, lookups, service, store, validation
 from services.coordinator.portfolios.estimate import estimate
 from services.coordinator.portfolios.import_records import File as Described
 from services.coordinator.portfolios.service import Imported
@@ -131,10 +131,15 @@ async def import_more(
     described = Described(filename)
 
     previewed: list[Imported] = []
+    staged: list[additions.Staged | None] = [None]
+    given: additions.Given = {"update": update, "limits": context.limits}
+
+    async def stage(conn: AsyncConnection) -> None:
+        staged[0] = await additions.stage(conn, context.clock, portfolio_id, parsed, **given)
 
     async def add(conn: AsyncConnection) -> tuple[int, Any]:
-        result = await imports.add(
-            conn, context.clock, portfolio_id, parsed, described, update=update, dry_run=dry_run, limits=context.limits
+        result = await additions.add(
+            conn, context.clock, portfolio_id, parsed, described, dry_run=dry_run, staged=staged[0], **given
         )
         body = await _answer(result, preview=dry_run)
         if dry_run:
@@ -147,7 +152,7 @@ async def import_more(
             status, body = await add(conn)
         await lookups.annotate(context.engine, context.clock, previewed[0].decisions, body)
         return await asyncio.to_thread(JSONResponse, body, status)
-    return await idempotent_write(request, context, add, on_match, *sent.parts(), content)
+    return await idempotent_write(request, context, add, on_match, *sent.parts(), content, prepare=stage)
 
 
 @router.get("/portfolios", summary="List portfolios", response_model=portfolios_models.PortfolioList)

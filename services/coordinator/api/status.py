@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -50,7 +51,7 @@ async def _events(context: Context, portfolio_id: UUID) -> AsyncGenerator[dict[s
 
     async def told() -> str | None:
         document = await _document(context, portfolio_id)
-        return None if document is None else json.dumps(document, allow_nan=False)
+        return None if document is None else await asyncio.to_thread(json.dumps, document, allow_nan=False)
 
     async with aclosing(context.streams.follow(("status", portfolio_id), told)) as followed:
         async for data in followed:
