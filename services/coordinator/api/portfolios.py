@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, File, Form, Query, Request, UploadFile
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -21,10 +21,8 @@ from services.coordinator.api.idempotent_writes import idempotent_write
 from services.coordinator.api.import_forms import Sent
 from services.coordinator.api.models import common as common_models
 from services.coordinator.api.models import portfolios as portfolios_models
-from services.coordinator.api.representation import DocumentRoute, Encoded, encode
+from services.coordinator.api.representation import JSON, DocumentRoute, Encoded, encode
 from services.coordinator.control.unit_runs import refreshed_snapshot
-from services.coordinator.errors import Invalid
-from services.coordinator.importer.reader import MAX_BYTES
 from services.coordinator.portfolios import additions, flows, imports, lookups, service, store, validation
 from services.coordinator.portfolios.estimate import estimate
 from services.coordinator.portfolios.import_records import File as Described
@@ -67,7 +65,7 @@ async def import_new(
     dry_run: Annotated[bool, Form()] = False,  # noqa: FBT002 (a form field)
     file: Annotated[UploadFile | None, File()] = None,
 ) -> Response:
-    content, filename = await _content(file)
+    content, filename = await import_forms.content(file)
     async with snapshot(context.engine) as conn:
         options = await sent.options(conn, currency)
     draft = await asyncio.to_thread(
@@ -83,7 +81,7 @@ async def import_new(
     )
     described = Described(filename)
     if dry_run:
-        return await asyncio.to_thread(JSONResponse, await _preview(context, draft))
+        return await _previewed(await _preview(context, draft))
 
     prepared: list[imports.PreparedFile] = []
 
@@ -123,7 +121,7 @@ async def import_more(
     dry_run: Annotated[bool, Form()] = False,  # noqa: FBT002 (a form field)
     file: Annotated[UploadFile | None, File()] = None,
 ) -> Response:
-    content, filename = await _content(file)
+    content, filename = await import_forms.content(file)
     update = import_forms.on_match(on_match)
     async with snapshot(context.engine) as conn:
         options = await sent.options(conn, (await service.get_existing(conn, portfolio_id)).currency)
@@ -149,9 +147,9 @@ async def import_more(
 
     if dry_run:
         async with snapshot(context.engine) as conn:
-            status, body = await add(conn)
+            _, body = await add(conn)
         await lookups.annotate(context.engine, context.clock, previewed[0].decisions, body)
-        return await asyncio.to_thread(JSONResponse, body, status)
+        return await _previewed(body)
     return await idempotent_write(request, context, add, on_match, *sent.parts(), content, prepare=stage)
 
 
@@ -246,7 +244,7 @@ async def settle_basis(
 
     if dry_run:
         async with snapshot(context.engine) as conn:
-            return await asyncio.to_thread(JSONResponse, (await act(conn))[1])
+            return await _previewed((await act(conn))[1])
     return await idempotent_write(request, context, act, basis)
 
 
@@ -269,6 +267,10 @@ async def _answer(result: Imported, *, preview: bool = False) -> dict[str, Any]:
     return await asyncio.to_thread(serializers.import_answer, result, preview=preview)
 
 
+async def _previewed(body: dict[str, Any]) -> Response:
+    return Response(await asyncio.to_thread(encode, body), media_type=JSON)
+
+
 async def _document(found: Portfolio, positions: Sequence[RowMapping], moved: Sequence[RowMapping]) -> dict[str, Any]:
     return await asyncio.to_thread(serializers.portfolio, found, positions, moved)
 
@@ -283,21 +285,3 @@ async def _preview(context: Context, draft: Draft) -> dict[str, Any]:
     body |= await asyncio.to_thread(imports.cost_against_equity, draft.account, lots)
     await lookups.annotate(context.engine, context.clock, result.decisions, body)
     return body
-
-
-async def _content(file: UploadFile | None) -> tuple[bytes, str | None]:
-    """The upload, one byte past the limit at most: the importer then says that it is too large."""
-    if file is None:
-        raise Invalid(
-            "No file was sent.",
-            errors=[
-                {
-                    "row": None,
-                    "column": "file",
-                    "code": "ERR_PORT_008",
-                    "message": "The request has no part named 'file'. Send the CSV as multipart/form-data.",
-                    "value": None,
-                }
-            ],
-        )
-    return await file.read(MAX_BYTES + 1), file.filename
