@@ -66,7 +66,7 @@ async def stage_rows(
 ) -> None:
     """Bring records to the database, for `insert_staged_rows` in the same transaction: it takes a tenth of the time, and locks may
     wait until then."""
-    name = _staged(table)
+    name = _staging_name(table)
     listed = ", ".join(f'"{column}"' for column in columns)
     await conn.execute(text(f"DROP TABLE IF EXISTS {name}"))
     await conn.execute(text(f"CREATE TEMP TABLE {name} ON COMMIT DROP AS SELECT {listed} FROM {table} WITH NO DATA"))
@@ -75,11 +75,11 @@ async def stage_rows(
 
 async def insert_staged_rows(conn: AsyncConnection, table: str, columns: Sequence[str]) -> None:
     listed = ", ".join(f'"{column}"' for column in columns)
-    await conn.execute(text(f"INSERT INTO {table} ({listed}) SELECT {listed} FROM {_staged(table)}"))
-    await conn.execute(text(f"DROP TABLE {_staged(table)}"))
+    await conn.execute(text(f"INSERT INTO {table} ({listed}) SELECT {listed} FROM {_staging_name(table)}"))
+    await conn.execute(text(f"DROP TABLE {_staging_name(table)}"))
 
 
-def _staged(table: str) -> str:
+def _staging_name(table: str) -> str:
     return f"staged_{table.rpartition('.')[2]}"
 
 

@@ -81,7 +81,7 @@ async def import_new(
     )
     described = Described(filename)
     if dry_run:
-        return await _previewed(await _preview(context, draft))
+        return await _preview_answer(await _preview(context, draft))
 
     prepared: list[imports.PreparedFile] = []
 
@@ -149,7 +149,7 @@ async def import_more(
         async with snapshot(context.engine) as conn:
             _, body = await add(conn)
         await lookups.annotate(context.engine, context.clock, previewed[0].decisions, body)
-        return await _previewed(body)
+        return await _preview_answer(body)
     return await idempotent_write(request, context, add, on_match, *sent.parts(), content, prepare=stage)
 
 
@@ -244,7 +244,7 @@ async def settle_basis(
 
     if dry_run:
         async with snapshot(context.engine) as conn:
-            return await _previewed((await act(conn))[1])
+            return await _preview_answer((await act(conn))[1])
     return await idempotent_write(request, context, act, basis)
 
 
@@ -267,7 +267,7 @@ async def _answer(result: Imported, *, preview: bool = False) -> dict[str, Any]:
     return await asyncio.to_thread(serializers.import_answer, result, preview=preview)
 
 
-async def _previewed(body: dict[str, Any]) -> Response:
+async def _preview_answer(body: dict[str, Any]) -> Response:
     return Response(await asyncio.to_thread(encode, body), media_type=JSON)
 
 

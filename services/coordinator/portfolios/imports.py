@@ -145,7 +145,7 @@ async def undo(conn: AsyncConnection, clock: Clock, portfolio: UUID, import_id: 
     beside = await import_store.statements_beside(conn, import_id)
     gone = [lot for lot, statements in beside.items() if not statements]
     stored = {row["id"]: row for row in await lot_store.whole_positions(conn, portfolio)}
-    proposals = await asyncio.to_thread(_restored, stored, beside, clock, issues)
+    proposals = await asyncio.to_thread(_restorations, stored, beside, clock, issues)
     validation.refuse(issues)
     await lot_store.delete_positions(conn, gone)
     affected: list[Affected] = [(stored[lot]["entry_session"], Phase.INGEST) for lot in gone]
@@ -154,7 +154,7 @@ async def undo(conn: AsyncConnection, clock: Clock, portfolio: UUID, import_id: 
     return Undone(import_id, len(gone), len(proposals), change, issues)
 
 
-def _restored(
+def _restorations(
     stored: Mapping[UUID, RowMapping], beside: Mapping[UUID, Sequence[Mapping[str, str]]], clock: Clock, issues: Issues
 ) -> list[Proposal]:
     """Lots that other imports state too, as those say it."""
