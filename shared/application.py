@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from fastapi.routing import iter_route_contexts
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
@@ -107,8 +108,13 @@ def create_service_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with service.lifespan():
-            yield
+        # FastAPI makes what a route needs at the first request that gets as far; several hundred together would hold up the first ones.
+        made = asyncio.create_task(asyncio.to_thread(lambda: list(iter_route_contexts(app.routes))), name="routes")
+        try:
+            async with service.lifespan():
+                yield
+        finally:
+            await made
 
     app = FastAPI(title=title, version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.service = service

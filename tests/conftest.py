@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from shared.errors import ConfigurationError
 from tests.support import brokers, groups, report
@@ -17,6 +18,9 @@ from tests.support import brokers, groups, report
 
 def pytest_configure(config: pytest.Config) -> None:
     _keep_asyncio_from_the_interrupt()
+    # How long an example takes is the machine's affair.
+    settings.register_profile("suite", deadline=None)
+    settings.load_profile("suite")
     try:
         config.stash[brokers.chosen] = brokers.choose()
     except ConfigurationError as error:

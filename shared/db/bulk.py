@@ -57,12 +57,30 @@ async def insert_staged(
     conn: AsyncConnection, table: str, columns: Sequence[str], records: Iterable[Sequence[Any]]
 ) -> None:
     """Insert records into a table with row policies, which COPY cannot fill: by way of a temporary one, in their order."""
-    name = f"staged_{table.rpartition('.')[2]}"
+    await stage_rows(conn, table, columns, records)
+    await insert_staged_rows(conn, table, columns)
+
+
+async def stage_rows(
+    conn: AsyncConnection, table: str, columns: Sequence[str], records: Iterable[Sequence[Any]]
+) -> None:
+    """Bring records to the database, for `insert_staged_rows` in the same transaction: it takes a tenth of the time, and locks may
+    wait until then."""
+    name = _staging_name(table)
     listed = ", ".join(f'"{column}"' for column in columns)
-    await conn.execute(text(f"CREATE TEMP TABLE IF NOT EXISTS {name} AS SELECT {listed} FROM {table} WITH NO DATA"))
+    await conn.execute(text(f"DROP TABLE IF EXISTS {name}"))
+    await conn.execute(text(f"CREATE TEMP TABLE {name} ON COMMIT DROP AS SELECT {listed} FROM {table} WITH NO DATA"))
     await copy(conn, name, columns, records)
-    await conn.execute(text(f"INSERT INTO {table} ({listed}) SELECT {listed} FROM {name}"))
-    await conn.execute(text(f"DROP TABLE {name}"))
+
+
+async def insert_staged_rows(conn: AsyncConnection, table: str, columns: Sequence[str]) -> None:
+    listed = ", ".join(f'"{column}"' for column in columns)
+    await conn.execute(text(f"INSERT INTO {table} ({listed}) SELECT {listed} FROM {_staging_name(table)}"))
+    await conn.execute(text(f"DROP TABLE {_staging_name(table)}"))
+
+
+def _staging_name(table: str) -> str:
+    return f"staged_{table.rpartition('.')[2]}"
 
 
 async def stage(

@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.api import idempotency
+from services.coordinator.api.representation import JSON, encode
 from services.coordinator.context import Context, Preparation, ordered_change
 from services.coordinator.errors import Conflict, Invalid
 from shared.messaging.failpoints import failpoint
@@ -84,7 +85,7 @@ class _AnsweredBefore(Exception):
 def _answer(status: int, body: Any, headers: dict[str, str]) -> Response:
     if status == 204:
         return Response(status_code=204, headers=headers)
-    return JSONResponse(body, status_code=status, headers=headers)
+    return Response(encode(body), status_code=status, headers=headers, media_type=JSON)
 
 
 def _digest(parts: tuple[bytes | str, ...]) -> str:

@@ -1,14 +1,15 @@
-"""The form fields beside an uploaded file: how it is to be read."""
+"""An uploaded file, and the form fields beside it: how it is to be read."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Depends, Form
+from fastapi import Depends, Form, UploadFile
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import Invalid, NotFound
 from services.coordinator.importer.dialects import DIALECTS
+from services.coordinator.importer.reader import MAX_BYTES
 from services.coordinator.importer.reading import Options
 from services.coordinator.portfolios import mapping_store
 
@@ -131,3 +132,21 @@ def on_match(text: str) -> bool:
 def _invalid(column: str, message: str, value: str) -> Invalid:
     error = {"row": None, "column": column, "code": "ERR_CSV_008", "message": message, "value": value[:100]}
     return Invalid(f"{message} Nothing was saved.", errors=[error])
+
+
+async def content(file: UploadFile | None) -> tuple[bytes, str | None]:
+    """The upload, one byte past the limit at most: the importer then says that it is too large."""
+    if file is None:
+        raise Invalid(
+            "No file was sent.",
+            errors=[
+                {
+                    "row": None,
+                    "column": "file",
+                    "code": "ERR_PORT_008",
+                    "message": "The request has no part named 'file'. Send the CSV as multipart/form-data.",
+                    "value": None,
+                }
+            ],
+        )
+    return await file.read(MAX_BYTES + 1), file.filename

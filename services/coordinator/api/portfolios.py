@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, File, Form, Query, Request, UploadFile
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
+from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator import serializers
@@ -19,14 +21,13 @@ from services.coordinator.api.idempotent_writes import idempotent_write
 from services.coordinator.api.import_forms import Sent
 from services.coordinator.api.models import common as common_models
 from services.coordinator.api.models import portfolios as portfolios_models
-from services.coordinator.api.representation import DocumentRoute, Encoded, encode
+from services.coordinator.api.representation import JSON, DocumentRoute, Encoded, encode
 from services.coordinator.control.unit_runs import refreshed_snapshot
-from services.coordinator.errors import Invalid
-from services.coordinator.importer.reader import MAX_BYTES
-from services.coordinator.portfolios import flows, imports, lookups, service, store, validation
+from services.coordinator.portfolios import additions, flows, imports, lookups, service, store, validation
 from services.coordinator.portfolios.estimate import estimate
 from services.coordinator.portfolios.import_records import File as Described
 from services.coordinator.portfolios.service import Imported
+from services.coordinator.portfolios.store import Portfolio
 from services.coordinator.portfolios.validation import Draft
 from services.coordinator.results import providers
 from services.coordinator.runs import requests
@@ -64,7 +65,7 @@ async def import_new(
     dry_run: Annotated[bool, Form()] = False,  # noqa: FBT002 (a form field)
     file: Annotated[UploadFile | None, File()] = None,
 ) -> Response:
-    content, filename = await _content(file)
+    content, filename = await import_forms.content(file)
     async with snapshot(context.engine) as conn:
         options = await sent.options(conn, currency)
     draft = await asyncio.to_thread(
@@ -80,7 +81,7 @@ async def import_new(
     )
     described = Described(filename)
     if dry_run:
-        return JSONResponse(await _preview(context, draft))
+        return await _preview_answer(await _preview(context, draft))
 
     prepared: list[imports.PreparedFile] = []
 
@@ -120,7 +121,7 @@ async def import_more(
     dry_run: Annotated[bool, Form()] = False,  # noqa: FBT002 (a form field)
     file: Annotated[UploadFile | None, File()] = None,
 ) -> Response:
-    content, filename = await _content(file)
+    content, filename = await import_forms.content(file)
     update = import_forms.on_match(on_match)
     async with snapshot(context.engine) as conn:
         options = await sent.options(conn, (await service.get_existing(conn, portfolio_id)).currency)
@@ -128,10 +129,15 @@ async def import_more(
     described = Described(filename)
 
     previewed: list[Imported] = []
+    staged: list[additions.Staged | None] = [None]
+    given: additions.Given = {"update": update, "limits": context.limits}
+
+    async def stage(conn: AsyncConnection) -> None:
+        staged[0] = await additions.stage(conn, context.clock, portfolio_id, parsed, **given)
 
     async def add(conn: AsyncConnection) -> tuple[int, Any]:
-        result = await imports.add(
-            conn, context.clock, portfolio_id, parsed, described, update=update, dry_run=dry_run, limits=context.limits
+        result = await additions.add(
+            conn, context.clock, portfolio_id, parsed, described, dry_run=dry_run, staged=staged[0], **given
         )
         body = await _answer(result, preview=dry_run)
         if dry_run:
@@ -141,10 +147,10 @@ async def import_more(
 
     if dry_run:
         async with snapshot(context.engine) as conn:
-            status, body = await add(conn)
+            _, body = await add(conn)
         await lookups.annotate(context.engine, context.clock, previewed[0].decisions, body)
-        return JSONResponse(body, status_code=status)
-    return await idempotent_write(request, context, add, on_match, *sent.parts(), content)
+        return await _preview_answer(body)
+    return await idempotent_write(request, context, add, on_match, *sent.parts(), content, prepare=stage)
 
 
 @router.get("/portfolios", summary="List portfolios", response_model=portfolios_models.PortfolioList)
@@ -171,7 +177,7 @@ async def read(portfolio_id: UUID, context: Ctx) -> dict[str, Any]:
         found = await service.get_existing(conn, portfolio_id)
         positions = await store.positions(conn, portfolio_id)
         moved = await flows.find_flows(conn, portfolio_id)
-    return serializers.portfolio(found, positions, moved)
+    return await _document(found, positions, moved)
 
 
 @router.patch(
@@ -186,7 +192,7 @@ async def edit(request: Request, portfolio_id: UUID, body: PortfolioPatch, conte
         changed = await service.edit(conn, context.clock, portfolio_id, given)
         found = await service.get_existing(conn, portfolio_id)
         rows = await store.positions(conn, portfolio_id), await flows.find_flows(conn, portfolio_id)
-        return 200, serializers.portfolio(found, *rows) | {"run_id": changed and serializers.change(changed)["run_id"]}
+        return 200, await _document(found, *rows) | {"run_id": changed and serializers.change(changed)["run_id"]}
 
     return await idempotent_write(request, context, act, json.dumps(given, sort_keys=True))
 
@@ -238,7 +244,7 @@ async def settle_basis(
 
     if dry_run:
         async with snapshot(context.engine) as conn:
-            return JSONResponse((await act(conn))[1])
+            return await _preview_answer((await act(conn))[1])
     return await idempotent_write(request, context, act, basis)
 
 
@@ -254,9 +260,19 @@ async def _create(request: Request, context: Context, draft: Draft, *parts: byte
     return await idempotent_write(request, context, act, *parts, prepare=prepare)
 
 
+# What is told of fifty thousand lots takes a second to put together, and meanwhile others are answered.
+
+
 async def _answer(result: Imported, *, preview: bool = False) -> dict[str, Any]:
-    """What is told of fifty thousand lots takes a second to put together, and meanwhile others are answered."""
     return await asyncio.to_thread(serializers.import_answer, result, preview=preview)
+
+
+async def _preview_answer(body: dict[str, Any]) -> Response:
+    return Response(await asyncio.to_thread(encode, body), media_type=JSON)
+
+
+async def _document(found: Portfolio, positions: Sequence[RowMapping], moved: Sequence[RowMapping]) -> dict[str, Any]:
+    return await asyncio.to_thread(serializers.portfolio, found, positions, moved)
 
 
 async def _preview(context: Context, draft: Draft) -> dict[str, Any]:
@@ -265,24 +281,7 @@ async def _preview(context: Context, draft: Draft) -> dict[str, Any]:
         result = await imports.preview(conn, context.clock, draft, context.limits)
         body = await _answer(result, preview=True)
         body["estimate"] = (await estimate(conn, context.clock, [lot for lot, _ in result.decisions])).document()
-    body |= imports.cost_against_equity(draft.account, [lot for lot, _ in result.decisions])
+    lots = [lot for lot, _ in result.decisions]
+    body |= await asyncio.to_thread(imports.cost_against_equity, draft.account, lots)
     await lookups.annotate(context.engine, context.clock, result.decisions, body)
     return body
-
-
-async def _content(file: UploadFile | None) -> tuple[bytes, str | None]:
-    """The upload, one byte past the limit at most: the importer then says that it is too large."""
-    if file is None:
-        raise Invalid(
-            "No file was sent.",
-            errors=[
-                {
-                    "row": None,
-                    "column": "file",
-                    "code": "ERR_PORT_008",
-                    "message": "The request has no part named 'file'. Send the CSV as multipart/form-data.",
-                    "value": None,
-                }
-            ],
-        )
-    return await file.read(MAX_BYTES + 1), file.filename

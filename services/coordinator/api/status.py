@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -13,7 +14,7 @@ from sse_starlette.sse import EventSourceResponse
 
 from services.coordinator.api.context import Context, Ctx
 from services.coordinator.api.models import portfolios as portfolios_models
-from services.coordinator.api.representation import DocumentRoute
+from services.coordinator.api.representation import DocumentRoute, encode
 from services.coordinator.errors import NotFound
 from services.coordinator.results import completeness
 from shared.db.closures import load_closures
@@ -50,7 +51,7 @@ async def _events(context: Context, portfolio_id: UUID) -> AsyncGenerator[dict[s
 
     async def told() -> str | None:
         document = await _document(context, portfolio_id)
-        return None if document is None else json.dumps(document, allow_nan=False)
+        return None if document is None else (await asyncio.to_thread(encode, document)).decode()
 
     async with aclosing(context.streams.follow(("status", portfolio_id), told)) as followed:
         async for data in followed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from typing import Generic, TypeVar
@@ -112,6 +112,10 @@ class Issues:
     """How many errors an answer repeats; `total` counts all of them."""
     dialect: str = "iso"
     """How the file at hand is read; a remedy names no dialect that is chosen already."""
+
+    def copy(self) -> Issues:
+        """As it is now, and for itself from now on."""
+        return replace(self, errors=list(self.errors), warnings=list(self.warnings))
 
     def of_row(self) -> Issues:
         """For what is wrong in one row, which `extend` adds."""

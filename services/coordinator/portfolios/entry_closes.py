@@ -21,10 +21,11 @@ async def read(conn: AsyncConnection, entries: Sequence[Position], calendar: Cal
 async def read_days(
     conn: AsyncConnection, asked: Sequence[tuple[str, date]], calendar: Calendar
 ) -> list[Market | None]:
-    """The same of any symbols and days."""
+    """The same of any symbols and days. Each is read once, however many lots ask: fifty thousand may share one day."""
     session_of = {day: calendar.on_or_before(day) for day in {day for _, day in asked}}
-    sessions = [session_of[day] for _, day in asked]
-    symbols = [symbol for symbol, _ in asked]
+    numbers: dict[tuple[str, date], int] = {}
+    order = [numbers.setdefault((symbol, session_of[day]), len(numbers)) for symbol, day in asked]
+    symbols, sessions = [symbol for symbol, _ in numbers], [session for _, session in numbers]
     rows = await conn.execute(
         text("""
             SELECT a.n, p.close, p.adj_close, p.low, p.high
@@ -50,4 +51,4 @@ async def read_days(
         close, adjusted, low, high = prices.get(index, (None, None, None, None))
         known = index in prices or symbol in splits
         found.append(Market(close, adjusted, tuple(splits.get(symbol, ())), low, high) if known else None)
-    return found
+    return [found[number] for number in order]

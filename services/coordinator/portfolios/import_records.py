@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -10,8 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.importer.model import Issues, Position
 from services.coordinator.importer.parse import Parsed
-from services.coordinator.portfolios import import_store, lot_store, reimport
+from services.coordinator.portfolios import import_store, reimport
 from services.coordinator.portfolios.ledger_effects import Change
+
+Stated = tuple[UUID, Mapping[str, str]]
+"""A lot, and what a file says of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +35,15 @@ class Undone:
     issues: Issues
 
 
-async def record(conn: AsyncConnection, portfolio: UUID, parsed: Parsed, file: File) -> UUID:
+async def record(
+    conn: AsyncConnection, portfolio: UUID, parsed: Parsed, file: File, import_id: UUID | None = None
+) -> UUID:
+    """import_id : drawn before; without it a new one"""
     reading = parsed.reading or {}
     import_id = await import_store.insert_import(
         conn,
         portfolio,
+        import_id or await import_store.draw_id(conn),
         filename=file.name,
         kind=str(reading.get("kind", "positions")),
         preset=reading.get("preset"),  # type: ignore[arg-type]
@@ -48,17 +55,17 @@ async def record(conn: AsyncConnection, portfolio: UUID, parsed: Parsed, file: F
     return import_id
 
 
-async def state_fresh(
-    conn: AsyncConnection, portfolio: UUID, import_id: UUID, positions: Sequence[Position], keys: Sequence[str]
-) -> None:
-    ids = await lot_store.ids_of_keys(conn, portfolio)
-    # One by one, as they are sent: of fifty thousand lots it takes a second, and the event loop has others to answer.
-    said = ((ids[key], reimport.statement_of(lot, complete=True)) for lot, key in zip(positions, keys, strict=True))
-    await import_store.insert_statements(conn, import_id, said)
+# Both one by one, as they are sent: of fifty thousand lots it takes a second, and the event loop has others to answer.
 
 
-async def state_known(conn: AsyncConnection, import_id: UUID, found: reimport.Comparison, *, update: bool) -> None:
+def stated_of_fresh(positions: Sequence[Position], ids: Sequence[UUID]) -> Iterator[Stated]:
+    """What the file says of lots that it brings."""
+    for lot, position in zip(ids, positions, strict=True):
+        yield lot, reimport.statement_of(position, complete=True)
+
+
+def stated_of_known(found: reimport.Comparison, *, update: bool) -> Iterator[Stated]:
     """What the file says of lots that were there. What was only listed was not taken, so it does not count as said."""
     untaken = {} if update else {entry.lot["id"]: entry.changes for entry in found.differences}
-    said = ((row["id"], reimport.statement_of(lot, without=untaken.get(row["id"], ()))) for row, lot in found.known)
-    await import_store.insert_statements(conn, import_id, said)
+    for row, lot in found.known:
+        yield row["id"], reimport.statement_of(lot, without=untaken.get(row["id"], ()))

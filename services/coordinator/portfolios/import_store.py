@@ -14,12 +14,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.importer.fifo import SPLIT_DAYS
 from services.coordinator.importer.trades import Trade
-from shared.db.bulk import insert_staged
+from shared.db.bulk import insert_staged, insert_staged_rows, stage_rows
+
+_STATED = ("import_id", "position_id", "stated")
+
+
+async def draw_id(conn: AsyncConnection) -> UUID:
+    """Of an import: later ones are larger."""
+    found = await conn.scalar(text("SELECT uuidv7()"))
+    assert isinstance(found, UUID)
+    return found
 
 
 async def insert_import(
     conn: AsyncConnection,
     portfolio: UUID,
+    import_id: UUID,
     *,
     filename: str | None,
     kind: str,
@@ -27,12 +37,13 @@ async def insert_import(
     dialect: str,
     rows: int,
 ) -> UUID:
-    found = await conn.scalar(
+    await conn.execute(
         text("""
-            INSERT INTO coordinator.imports (portfolio_id, filename, kind, preset, dialect, rows)
-            VALUES (:portfolio, :filename, :kind, :preset, :dialect, :rows) RETURNING id
+            INSERT INTO coordinator.imports (id, portfolio_id, filename, kind, preset, dialect, rows)
+            VALUES (:id, :portfolio, :filename, :kind, :preset, :dialect, :rows)
         """),
         {
+            "id": import_id,
             "portfolio": portfolio,
             "filename": filename,
             "kind": kind,
@@ -41,8 +52,7 @@ async def insert_import(
             "rows": rows,
         },
     )
-    assert isinstance(found, UUID)
-    return found
+    return import_id
 
 
 async def imports(conn: AsyncConnection, portfolio: UUID) -> Sequence[RowMapping]:
@@ -72,8 +82,20 @@ async def mark_undone(conn: AsyncConnection, portfolio: UUID, import_id: UUID) -
 async def insert_statements(
     conn: AsyncConnection, import_id: UUID, statements: Iterable[tuple[UUID, Mapping[str, str]]]
 ) -> None:
+    await stage_statements(conn, import_id, statements)
+    await insert_staged_statements(conn)
+
+
+async def stage_statements(
+    conn: AsyncConnection, import_id: UUID, statements: Iterable[tuple[UUID, Mapping[str, str]]]
+) -> None:
+    """Bring them to the database, for `insert_staged_statements` in the same transaction."""
     records = ((import_id, position, json.dumps(stated, sort_keys=True)) for position, stated in statements)
-    await insert_staged(conn, "coordinator.import_lots", ("import_id", "position_id", "stated"), records)
+    await stage_rows(conn, "coordinator.import_lots", _STATED, records)
+
+
+async def insert_staged_statements(conn: AsyncConnection) -> None:
+    await insert_staged_rows(conn, "coordinator.import_lots", _STATED)
 
 
 async def statements_beside(conn: AsyncConnection, import_id: UUID) -> Mapping[UUID, list[Mapping[str, str]]]:

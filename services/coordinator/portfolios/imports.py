@@ -3,34 +3,33 @@ commit-order lock unless it says otherwise."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from uuid import UUID
 
+from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import Conflict, NotFound
-from services.coordinator.importer import content
 from services.coordinator.importer.account import Account
 from services.coordinator.importer.model import Issues, Position
 from services.coordinator.importer.parse import Parsed
 from services.coordinator.portfolios import (
     entry_prices,
-    extents,
     import_store,
     lot_edits,
     lot_store,
     reimport,
     service,
-    store,
     trade_imports,
     trade_lots,
     validation,
 )
-from services.coordinator.portfolios.import_records import File, Undone, record, state_fresh, state_known
-from services.coordinator.portfolios.limits import Extent, Limits, refuse_growth
-from services.coordinator.portfolios.lot_changes import Affected, announce, edit, propose
+from services.coordinator.portfolios.import_records import File, Undone, record, stated_of_fresh
+from services.coordinator.portfolios.limits import Limits
+from services.coordinator.portfolios.lot_changes import Affected, Proposal, announce, edit
 from services.coordinator.portfolios.service import DEFAULTS, Imported, get_existing
 from services.coordinator.portfolios.validation import Draft
 from shared.clock import Clock
@@ -48,7 +47,7 @@ async def resolve(conn: AsyncConnection, clock: Clock, draft: Draft) -> Draft:
     else:
         draft = replace(draft, positions=await entry_prices.fill(conn, draft.positions, clock, draft.issues))
     validation.refuse(draft.issues)
-    warn_of_cost(draft)
+    await asyncio.to_thread(warn_of_cost, draft)
     return draft
 
 
@@ -105,7 +104,7 @@ async def prepare(
     parsed = Parsed(draft.positions, draft.issues, draft.trades, draft.reading)
     import_id = await record(conn, new.portfolio_id, parsed, file)
     if draft.trades is None:
-        await state_fresh(conn, new.portfolio_id, import_id, draft.positions, new.keys)
+        await import_store.insert_statements(conn, import_id, stated_of_fresh(draft.positions, new.ids))
     return PreparedFile(new, import_id, allow_duplicate_name)
 
 
@@ -131,56 +130,6 @@ async def preview(conn: AsyncConnection, clock: Clock, draft: Draft, limits: Lim
     return replace(await service.preview(conn, clock, draft, limits), reading=draft.reading)
 
 
-# --- an existing one -------------------------------------------------------------------------------------------------
-
-
-async def add(
-    conn: AsyncConnection,
-    clock: Clock,
-    portfolio: UUID,
-    parsed: Parsed,
-    file: File,
-    *,
-    update: bool,
-    dry_run: bool,
-    limits: Limits = DEFAULTS,
-) -> Imported:
-    """Add a file to a portfolio. Rows that are there already change nothing; what they say anew is listed, and done where
-    `update`. Raises `Invalid`, `NotFound`."""
-    validation.refuse(parsed.issues)
-    before = await get_existing(conn, portfolio)
-    if parsed.trades is not None:
-        return await trade_imports.add(conn, clock, before, parsed, file, update=update, dry_run=dry_run, limits=limits)
-    parsed = replace(parsed, positions=await entry_prices.fill(conn, parsed.positions, clock, parsed.issues))
-    validation.refuse(parsed.issues)
-    stored = await lot_store.whole_positions(conn, portfolio)
-    found = reimport.compare(stored, parsed.positions)
-    reimport.warn_similar(stored, found, parsed.issues)
-    reimport.warn_held_already(stored, found, parsed.issues)
-    reimport.warn_both_kinds(stored, {lot.symbol for lot in found.fresh}, parsed.issues, from_trades=False)
-    held = await extents.read(conn, portfolio)
-    refuse_growth(held, held + Extent.of(found.fresh), limits, clock)
-    decisions = await validation.decide_price_basis(conn, found.fresh, clock, parsed.issues)
-    proposals = propose(found.differences, clock, parsed.issues) if update else []
-    validation.refuse(parsed.issues)
-    import_id, change, changed = None, service.as_it_was(before, clock), 0
-    if not dry_run:
-        affected = await edit(conn, clock, proposals, parsed.issues)
-        changed = len(proposals)
-        keys = content.free_keys(found.fresh, {row["content_key"] for row in stored if row["content_key"]})
-        await store.insert_positions(conn, portfolio, list(zip(found.fresh, decisions, keys, strict=True)))
-        import_id = await record(conn, portfolio, parsed, file)
-        await state_fresh(conn, portfolio, import_id, found.fresh, keys)
-        await state_known(conn, import_id, found, update=update)
-        affected += [(position.entry_session, Phase.INGEST) for position in found.fresh]
-        change = await announce(conn, clock, before, affected) or change
-    return Imported(
-        portfolio, before.name, len(found.fresh), len(found.known) - (len(found.differences)), change, parsed.issues,
-        list(zip(found.fresh, decisions, strict=True)), import_id=import_id, reading=parsed.reading, changed=changed,
-        would_change=[] if update and not dry_run else found.differences,
-    )  # fmt: skip
-
-
 # --- taken back ------------------------------------------------------------------------------------------------------
 
 
@@ -196,7 +145,20 @@ async def undo(conn: AsyncConnection, clock: Clock, portfolio: UUID, import_id: 
     beside = await import_store.statements_beside(conn, import_id)
     gone = [lot for lot, statements in beside.items() if not statements]
     stored = {row["id"]: row for row in await lot_store.whole_positions(conn, portfolio)}
-    proposals = []
+    proposals = await asyncio.to_thread(_restorations, stored, beside, clock, issues)
+    validation.refuse(issues)
+    await lot_store.delete_positions(conn, gone)
+    affected: list[Affected] = [(stored[lot]["entry_session"], Phase.INGEST) for lot in gone]
+    affected += await edit(conn, clock, proposals, issues)
+    change = await announce(conn, clock, before, affected) or service.as_it_was(before, clock)
+    return Undone(import_id, len(gone), len(proposals), change, issues)
+
+
+def _restorations(
+    stored: Mapping[UUID, RowMapping], beside: Mapping[UUID, Sequence[Mapping[str, str]]], clock: Clock, issues: Issues
+) -> list[Proposal]:
+    """Lots that other imports state too, as those say it."""
+    proposals: list[Proposal] = []
     for lot, statements in beside.items():
         if not statements:
             continue
@@ -204,9 +166,4 @@ async def undo(conn: AsyncConnection, clock: Clock, portfolio: UUID, import_id: 
         position = lot_edits.parse_proposed_lot(stored[lot], body, clock, issues) if body else None
         if position is not None:
             proposals.append((stored[lot], body, position))
-    validation.refuse(issues)
-    await lot_store.delete_positions(conn, gone)
-    affected: list[Affected] = [(stored[lot]["entry_session"], Phase.INGEST) for lot in gone]
-    affected += await edit(conn, clock, proposals, issues)
-    change = await announce(conn, clock, before, affected) or service.as_it_was(before, clock)
-    return Undone(import_id, len(gone), len(proposals), change, issues)
+    return proposals

@@ -16,6 +16,7 @@ from services.coordinator.importer.basis import Decision
 from services.coordinator.importer.model import Issues, Position
 from shared.clock import Clock
 from shared.db.tenancy import omit_from_audit
+from shared.market.calendar import Calendar
 from shared.market.reasons import ReasonCode
 
 AT_MOST = 500
@@ -58,7 +59,13 @@ async def annotate(
 ) -> None:
     """Add to a preview what the price source says: companies, closes, unknown symbols with suggestions, doubtful prices."""
     answers = await ask(engine, clock, pairs)
-    calendar = clock.calendar()
+    # Of fifty thousand lots, the event loop has others to answer meanwhile.
+    await asyncio.to_thread(_tell, answers, clock.calendar(), pairs, body)
+
+
+def _tell(
+    answers: Answers, calendar: Calendar, pairs: Sequence[tuple[Position, Decision]], body: dict[str, Any]
+) -> None:
     issues = Issues()
     for line, (position, decision) in zip(body["preview"], pairs, strict=True):
         line["company"] = answers.company.get(position.symbol)

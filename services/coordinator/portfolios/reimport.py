@@ -30,6 +30,15 @@ class Comparison:
     differences: list[Difference[Row]] = field(default_factory=list)
 
 
+def compare_and_warn(stored: Sequence[Row], positions: Sequence[Position], issues: Issues) -> Comparison:
+    """A list of lots against what is stored, with a warning of all that is perhaps there already."""
+    found = compare(stored, positions)
+    warn_similar(stored, found, issues)
+    warn_held_already(stored, found, issues)
+    warn_both_kinds(stored, {lot.symbol for lot in found.fresh}, issues, from_trades=False)
+    return found
+
+
 def compare(stored: Sequence[Row], positions: Sequence[Position]) -> Comparison:
     """Rows are matched by content and occurrence first, then by what was bought: symbol, day, quantity, price.
 

@@ -86,7 +86,8 @@ class Prepared:
     portfolio_id: UUID
     draft: Draft
     decisions: Sequence[Decision]
-    keys: Sequence[str]
+    ids: Sequence[UUID]
+    """Of its lots."""
 
 
 async def prepare(
@@ -103,8 +104,8 @@ async def prepare(
     keys = await asyncio.to_thread(content.content_keys, draft.positions)
     rows = zip(draft.positions, decisions, keys, strict=True)
     portfolio = await store.insert_unseen(conn, draft.account, draft.first_session)
-    await store.insert_positions(conn, portfolio, rows, from_trades=from_trades)
-    return Prepared(portfolio, draft, decisions, keys)
+    ids = await store.insert_positions(conn, portfolio, rows, from_trades=from_trades)
+    return Prepared(portfolio, draft, decisions, ids)
 
 
 async def create(conn: AsyncConnection, clock: Clock, prepared: Prepared) -> Imported:
@@ -133,8 +134,7 @@ async def add_position(
     while f"{digest}:{occurrence}" in known:
         occurrence += 1
     key = f"{digest}:{occurrence}"
-    await store.insert_positions(conn, portfolio, [(position, decisions[0], key)])
-    added = await store.position_of_key(conn, portfolio, key)
+    (added,) = await store.insert_positions(conn, portfolio, [(position, decisions[0], key)])
     change = await ledger_effects.record_change(conn, clock, before, position.entry_session, Phase.INGEST)
     return Imported(portfolio, before.name, 1, 0, change, parsed.issues, [(position, decisions[0])], added)
 
@@ -255,7 +255,7 @@ async def settle_basis(conn: AsyncConnection, clock: Clock, portfolio: UUID, wan
         }
         for row in rows
     ]
-    parsed = parse.parse_items(items, validation.rules_now(clock))
+    parsed = await asyncio.to_thread(parse.parse_items, items, validation.rules_now(clock))
     validation.refuse(parsed.issues)
     files = [row["created_at"] for row in rows]
     decisions = await validation.decide_price_basis(conn, parsed.positions, clock, parsed.issues, files=files)

@@ -16,11 +16,11 @@ from services.coordinator.importer.account import Account
 from services.coordinator.importer.basis import Decision
 from services.coordinator.importer.model import Position
 from services.coordinator.portfolios import quotas
-from shared.db.bulk import insert_staged
+from shared.db.bulk import insert_staged_rows, stage_rows
 from shared.db.tenancy import only_own, own_tenant, tenant_filter
 
 _POSITION_COLUMNS = (
-    "portfolio_id", "symbol", "quantity", "entry_date", "entry_session", "entry_price", "exit_date", "exit_session",
+    "id", "portfolio_id", "symbol", "quantity", "entry_date", "entry_session", "entry_price", "exit_date", "exit_session",
     "exit_price", "investment_class", "investment_subtype", "underlying_symbol", "strike_price", "expiration_date",
     "option_type", "name", "sector", "price_basis", "basis_assumed", "basis_reason", "basis_awaits", "stated_quantity",
     "stated_entry_price", "stated_exit_price", "content_key", "from_trades",
@@ -110,10 +110,24 @@ async def delete(conn: AsyncConnection, portfolio: UUID) -> None:
 
 async def insert_positions(
     conn: AsyncConnection, portfolio: UUID, rows: Iterable[tuple[Position, Decision, str]], *, from_trades: bool = False
-) -> None:
-    """Add lots, many at once: a file may have 50,000. Content keys must be new to the portfolio."""
-    records = [
+) -> list[UUID]:
+    """Add lots, many at once: a file may have 50,000. Content keys must be new to the portfolio. Returns their ids."""
+    ids = await stage_positions(conn, portfolio, list(rows), from_trades=from_trades)
+    if ids:
+        await insert_staged_positions(conn)
+    return ids
+
+
+async def stage_positions(
+    conn: AsyncConnection, portfolio: UUID, rows: Sequence[tuple[Position, Decision, str]], *, from_trades: bool = False
+) -> list[UUID]:
+    """Bring lots to the database, for `insert_staged_positions` in the same transaction. Returns the ids they will have."""
+    drawn = await conn.scalars(text("SELECT uuidv7() FROM generate_series(1, :count)"), {"count": len(rows)})
+    ids = list(drawn)
+    # One by one, as they are sent: the event loop has others to answer.
+    records = (
         (
+            id_,
             portfolio,
             position.symbol,
             decision.quantity,
@@ -141,11 +155,15 @@ async def insert_positions(
             key,
             from_trades,
         )
-        for position, decision, key in rows
-    ]
-    if records:
-        await insert_staged(conn, "coordinator.positions", _POSITION_COLUMNS, records)
-        await quotas.refuse_excess(conn)
+        for id_, (position, decision, key) in zip(ids, rows, strict=True)
+    )
+    await stage_rows(conn, "coordinator.positions", _POSITION_COLUMNS, records)
+    return ids
+
+
+async def insert_staged_positions(conn: AsyncConnection) -> None:
+    await insert_staged_rows(conn, "coordinator.positions", _POSITION_COLUMNS)
+    await quotas.refuse_excess(conn)
 
 
 async def content_keys(conn: AsyncConnection, portfolio: UUID) -> set[str]:
@@ -157,17 +175,6 @@ async def content_keys(conn: AsyncConnection, portfolio: UUID) -> set[str]:
         {"id": portfolio},
     )
     return set(keys)
-
-
-async def position_of_key(conn: AsyncConnection, portfolio: UUID, key: str) -> UUID:
-    found = await conn.scalar(
-        text("""
-            SELECT id FROM coordinator.positions WHERE portfolio_id = :id AND content_key = :key AND deleted_at IS NULL
-        """),
-        {"id": portfolio, "key": key},
-    )
-    assert isinstance(found, UUID)
-    return found
 
 
 async def positions(conn: AsyncConnection, portfolio: UUID) -> Sequence[RowMapping]:

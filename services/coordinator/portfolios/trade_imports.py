@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
@@ -53,14 +54,14 @@ async def add(
     are kept is listed, and taken where `update`."""
     assert parsed.trades is not None
     known = await import_store.trades(conn, before.id)
-    found = trade_matches.compare(known, parsed.trades)
-    trade_matches.warn_similar(known, found, parsed.issues)
+    found = await asyncio.to_thread(trade_matches.compare, known, parsed.trades)
+    await asyncio.to_thread(trade_matches.warn_similar, known, found, parsed.issues)
     _warn_of_basis(found, parsed.issues)
     listed = found.as_kept(update=update)
     wanted = await trade_lots.derive(conn, trade_lots.merge_trades(known, listed), clock, parsed.issues)
     validation.refuse(parsed.issues)
     stored = await lot_store.whole_positions(conn, before.id)
-    plan = _plan(stored, wanted)
+    plan = await asyncio.to_thread(_plan, stored, wanted)
     reimport.warn_both_kinds(stored, {trade.symbol for trade in parsed.trades}, parsed.issues, from_trades=True)
     kept = await extents.read(conn, before.id, without=[row["id"] for row in plan.removed])
     after = kept + Extent.of([lot for lot, _ in plan.added])
@@ -126,7 +127,7 @@ async def undo(conn: AsyncConnection, clock: Clock, before: Portfolio, import_id
     left = await import_store.trades(conn, before.id)
     wanted = await trade_lots.derive(conn, left, clock, issues)
     validation.refuse(issues)
-    plan = _plan(await lot_store.whole_positions(conn, before.id), wanted)
+    plan = await asyncio.to_thread(_plan, await lot_store.whole_positions(conn, before.id), wanted)
     decisions = await validation.decide_price_basis(conn, [lot for lot, _ in plan.added], clock, issues)
     change = await _apply(conn, clock, before, plan, decisions) or service.as_it_was(before, clock)
     return Undone(import_id, len(plan.removed), len(plan.added), change, issues)
@@ -138,7 +139,7 @@ async def match_anew(conn: AsyncConnection, clock: Clock, before: Portfolio, sym
     trades = [trade for trade in await import_store.trades(conn, before.id) if trade.symbol in symbols]
     wanted = await trade_lots.derive(conn, trades, clock, issues)
     validation.refuse(issues)
-    plan = _plan(await lot_store.whole_positions(conn, before.id), wanted, symbols)
+    plan = await asyncio.to_thread(_plan, await lot_store.whole_positions(conn, before.id), wanted, symbols)
     decisions = await validation.decide_price_basis(conn, [lot for lot, _ in plan.added], clock, issues)
     await _apply(conn, clock, before, plan, decisions)
     await import_store.record_matching(conn, before.id, symbols)

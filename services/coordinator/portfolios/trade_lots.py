@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import date
@@ -26,13 +27,17 @@ _KEPT = Decimal(1).scaleb(-10)
 
 
 async def derive(conn: AsyncConnection, trades: Sequence[Trade], clock: Clock, issues: Issues) -> list[Position]:
-    """The lots, first in, first out. What cannot be placed becomes a warning, a lot that breaks a rule an error."""
+    """The lots, first in, first out. What cannot be placed becomes a warning, a lot that breaks a rule an error.
+
+    Of many trades each step takes long, so none is the event loop's.
+    """
     splits = await import_store.splits(conn, {trade.symbol for trade in trades})
-    ordered, adjusted = on_one_basis(sorted(trades, key=place), splits)
+    ordered, adjusted = await asyncio.to_thread(lambda: on_one_basis(sorted(trades, key=place), splits))
     listed = {symbol: own for symbol, own in splits.items() if symbol not in adjusted}
-    book = fifo.match(ordered, listed)
+    book = await asyncio.to_thread(fifo.match, ordered, listed)
     if in_prices := await unlisted_splits.in_the_closes(conn, ordered, book.received, clock):
-        book = fifo.match(unlisted_splits.on_their_shares(ordered, in_prices), listed)
+        ordered = unlisted_splits.on_their_shares(ordered, in_prices)
+        book = await asyncio.to_thread(fifo.match, ordered, listed)
         unlisted_splits.warn(in_prices, issues)
     for left in book.unplaced:
         issues.warn(
@@ -46,9 +51,7 @@ async def derive(conn: AsyncConnection, trades: Sequence[Trade], clock: Clock, i
     ]
     await _compare_dividends(conn, paid, issues)
     _say_received([each.trade for each in book.received], issues)
-    context = validation.rules_now(clock)
-    lots = (_position(lot, context, issues) for lot in book.lots)
-    return [replace(lot, class_stated=False) for lot in lots if lot is not None]
+    return await asyncio.to_thread(_positions, book.lots, validation.rules_now(clock), issues)
 
 
 def _say_received(received: Sequence[Trade], issues: Issues) -> None:
@@ -63,6 +66,11 @@ def _say_received(received: Sequence[Trade], issues: Issues) -> None:
             "import the file without this row.",
             plain_text(trade.quantity),
         )  # fmt: skip
+
+
+def _positions(lots: Sequence[fifo.Lot], context: rules.Rules, issues: Issues) -> list[Position]:
+    found = (_position(lot, context, issues) for lot in lots)
+    return [replace(lot, class_stated=False) for lot in found if lot is not None]
 
 
 def _position(lot: fifo.Lot, context: rules.Rules, issues: Issues) -> Position | None:

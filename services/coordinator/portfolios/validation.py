@@ -136,10 +136,11 @@ async def decide_price_basis(
     """
     calendar = clock.calendar()
     compared = [position for position in positions if basis.applies(position)]
-    known = iter(await entry_closes.read(conn, compared, calendar) if compared else [])
-    markets = [next(known) if basis.applies(position) else None for position in positions]
+    read = await entry_closes.read(conn, compared, calendar) if compared else []
 
     def decide() -> list[Decision]:
+        known = iter(read)
+        markets = [next(known) if basis.applies(position) else None for position in positions]
         asked = [p if basis.applies(p) else replace(p, price_basis=None) for p in positions]
         decisions = basis.decide_file(asked, markets, issues, files=files, decided=decided, final=final)
         basis_warnings.warn_unknown(positions, decisions, issues)

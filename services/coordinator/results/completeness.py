@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
@@ -12,7 +13,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.results import providers, states
-from services.coordinator.results.reasons import Wait, absences, document, documents, sentence
+from services.coordinator.results.reasons import Entry, Made, Wait, absences, document, documents, sentence
 from shared.clock import Clock
 from shared.ledger.states import state_of_missing
 from shared.market.reasons import ABSENCES, ReasonCode
@@ -200,24 +201,26 @@ async def _partials(conn: AsyncConnection, portfolio: UUID) -> tuple[list[dict[s
             {"id": portfolio, "shown": SHOWN},
         )
     ).all()
-    found = [symbol_reasons(json.loads(row.reasons)) for row in rows]
+    # Of five hundred symbols without a price it is megabytes, and the event loop has others to answer.
+    found = await asyncio.to_thread(lambda: [symbol_reasons(json.loads(row.reasons)) for row in rows])
     symbols = {str(of["symbol"]) for entries in found for of in entries if of["symbol"] and of["reason"] in ABSENCES}
     waits = await absences(conn, symbols)
-    runs = [
-        {
-            "from": row.first.isoformat(),
-            "to": row.last.isoformat(),
-            "phase": row.phase,
-            "coverage": row.coverage,
-            "reasons": documents(
-                entries,
-                [wait for wait in waits if wait.first <= row.last and wait.last >= row.first],
-                phase=row.phase,
-            ),
-        }
-        for row, entries in zip(rows, found, strict=True)
-    ]
+    made: Made = {}
+    runs = await asyncio.to_thread(
+        lambda: [_partial_run(row, entries, waits, made) for row, entries in zip(rows, found, strict=True)]
+    )
     return runs, (rows[0].total if rows else 0)
+
+
+def _partial_run(row: Any, entries: Sequence[Entry], waits: Sequence[Wait], made: Made) -> dict[str, Any]:
+    met = [wait for wait in waits if wait.first <= row.last and wait.last >= row.first]
+    return {
+        "from": row.first.isoformat(),
+        "to": row.last.isoformat(),
+        "phase": row.phase,
+        "coverage": row.coverage,
+        "reasons": documents(entries, met, phase=row.phase, made=made),
+    }
 
 
 async def _price_basis(conn: AsyncConnection, portfolio: UUID) -> list[dict[str, Any]]:

@@ -158,8 +158,10 @@ async def positions(conn: AsyncConnection, portfolio: UUID, session: date | None
         """),
         {"id": portfolio, "session": chosen.session},
     )
+    lots = rows.mappings().all()
     found = await envelope(conn, portfolio, snapshot, chosen, Phase.SNAPSHOTS)
-    items = [_position(row, float(snapshot["nav"]), found["reasons"]) for row in rows.mappings()]
+    nav, reasons = float(snapshot["nav"]), found["reasons"]
+    items = await asyncio.to_thread(lambda: [_position(row, nav, reasons) for row in lots])
     return found | {"items": items}
 
 

@@ -127,19 +127,25 @@ def document(
     }
 
 
-def documents(entries: Iterable[Entry], waits: Iterable[Wait], *, phase: str) -> list[Document]:
-    """Reasons as stored (figure, symbol, reason) with all their keys."""
+Made = dict[tuple[Any, ...], Document]
+"""Documents of one answer by what they say: hundreds of runs of sessions may lack the same hundreds of symbols."""
+
+
+def documents(
+    entries: Iterable[Entry], waits: Iterable[Wait], *, phase: str, made: Made | None = None
+) -> list[Document]:
+    """Reasons as stored (figure, symbol, reason) with all their keys. made : those of before are not put together again"""
     known = {(wait.symbol, wait.reason): wait for wait in waits}
-    return [
-        document(
-            entry["reason"],
-            phase=phase,
-            figure=entry.get("figure"),
-            symbol=entry.get("symbol"),
-            wait=known.get((entry.get("symbol") or "", entry["reason"])),
-        )
-        for entry in entries
-    ]
+    made = {} if made is None else made
+    found = []
+    for entry in entries:
+        figure, symbol, reason = entry.get("figure"), entry.get("symbol"), entry["reason"]
+        wait = known.get((symbol or "", reason))
+        key = (phase, figure, symbol, reason, wait)
+        if key not in made:
+            made[key] = document(reason, phase=phase, figure=figure, symbol=symbol, wait=wait)
+        found.append(made[key])
+    return found
 
 
 async def describe_reasons(

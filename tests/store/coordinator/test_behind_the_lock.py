@@ -122,9 +122,10 @@ async def test_a_file_is_checked_and_sent_before_the_lock_and_its_name_is_looked
     staged: list[str] = []
     insert = store.insert_positions
 
-    async def watched(conn: AsyncConnection, portfolio: UUID, rows: Any, **values: Any) -> None:
-        await insert(conn, portfolio, rows, **values)
+    async def watched(conn: AsyncConnection, portfolio: UUID, rows: Any, **values: Any) -> list[UUID]:
+        ids = await insert(conn, portfolio, rows, **values)
         staged.append("lots")
+        return ids
 
     monkeypatch.setattr(store, "insert_positions", watched)
     body = {"name": "Twice", "equity_balance": "1000"}
@@ -140,6 +141,45 @@ async def test_a_file_is_checked_and_sent_before_the_lock_and_its_name_is_looked
     assert task.result().json()["code"] == "duplicate_name"
     assert await api.rows("SELECT count(*) FROM coordinator.positions") == [(0,)]
     assert (await api.create())["positions"] == 2
+
+
+async def test_what_a_file_adds_is_worked_out_and_sent_before_the_lock(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = str((await api.create())["id"])
+    sent: list[int] = []
+    stage = store.stage_positions
+
+    async def watched(conn: AsyncConnection, portfolio: UUID, rows: Any, **values: Any) -> list[UUID]:
+        sent.append(len(rows))
+        return await stage(conn, portfolio, rows, **values)
+
+    monkeypatch.setattr(store, "stage_positions", watched)
+    more = CSV + "MSFT,7,2020-10-02,200\n"
+    adding = api.client.post(f"{PREFIX}/portfolios/{made}/import", files={"file": ("p.csv", more.encode())})
+    async with while_it_waits(api, adding) as (_, task):
+        assert sent == [1], "of the rows that are there nothing is sent"
+    assert (task.result().json()["positions"], task.result().json()["unchanged"]) == (1, 2)
+    assert sent == [1], "nothing changed meanwhile, so nothing is done twice"
+    stated = "SELECT count(*), count(DISTINCT position_id) FROM coordinator.import_lots"
+    assert await api.rows(stated) == [(5, 3)], "each file, of every lot that it has"
+
+
+async def test_a_lot_that_came_meanwhile_is_not_added_again_and_said_once(api: Api) -> None:
+    """What was worked out before the lock is of the lots as they were then."""
+    made = str((await api.create())["id"])
+    more = CSV + "MSFT,7,2020-10-02,200\n"
+    files = {"file": ("p.csv", more.encode())}
+    path = f"{PREFIX}/portfolios/{made}/import"
+    async with while_it_waits(api, api.client.post(path, files=files)) as (_, task):
+        other = asyncio.create_task(api.client.post(path, files=files))
+        await until_blocked(api.admin, task, other)
+    answers = [task.result().json(), (await other).json()]
+    assert sorted((answer["positions"], answer["unchanged"]) for answer in answers) == [(0, 3), (1, 2)]
+    assert await api.rows("SELECT count(*) FROM coordinator.positions WHERE deleted_at IS NULL") == [(3,)]
+    for answer in answers:
+        warnings = [(warning["row"], warning["code"]) for warning in answer["warnings"]]
+        assert len(warnings) == len(set(warnings))
 
 
 async def test_two_requests_with_one_key_that_were_both_prepared_leave_one_portfolio(api: Api) -> None:

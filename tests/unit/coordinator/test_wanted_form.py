@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pydantic_core import to_json
 from starlette.datastructures import Headers
 
-from services.coordinator.api.representation import Encoded, Wanted, render
+from services.coordinator.api import representation
+from services.coordinator.api.representation import AT_ONCE, Encoded, Wanted, encode, render
 from services.coordinator.errors import NotAcceptable
 
 TABLE = {"items": [{"name": "=1+1", "value": -0.5, "none": None}], "next": None}
@@ -100,3 +103,36 @@ def test_a_tag_is_found_in_lists_weak_or_strong_and_over_several_lines() -> None
     # It is about what a change would do, which is done whatever the client holds; and a new thing is said.
     assert render(TABLE, wanted(("If-None-Match", "*"), method="POST")).status_code == 200
     assert render(TABLE, wanted(("If-None-Match", "*")), 201).status_code == 201
+
+
+LONG = [{"n": number, "x": number / 7, "of": [None, 'ä\n"', float("inf")]} for number in range(3 * AT_ONCE + 1)]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"items": LONG, "next": None, "n": {"deep": LONG}, "ü": 1},
+        {"items": LONG[:AT_ONCE]},
+        {"items": LONG[: AT_ONCE + 1]},
+        {"none": [], "nan": float("nan")},
+        {1: LONG},
+        LONG,
+        None,
+    ],
+)
+def test_a_document_encoded_in_parts_is_the_same_to_the_byte(document: object) -> None:
+    assert encode(document) == to_json(document, inf_nan_mode="null")
+
+
+def test_no_part_of_a_long_list_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The encoder keeps the interpreter to itself until it is done."""
+    sizes: list[int] = []
+
+    def noted(value: object, **options: Any) -> bytes:
+        sizes.append(len(value) if isinstance(value, list) else 0)
+        return to_json(value, **options)
+
+    monkeypatch.setattr(representation, "to_json", noted)
+    encode({"items": LONG})
+    assert max(sizes) == AT_ONCE

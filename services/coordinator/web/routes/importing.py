@@ -22,7 +22,7 @@ from services.coordinator.importer.model import MAX_ISSUES
 from services.coordinator.importer.parse import Parsed, is_recognised
 from services.coordinator.importer.reader import MAX_BYTES
 from services.coordinator.importer.reading import Options
-from services.coordinator.portfolios import imports, lookups, service, validation
+from services.coordinator.portfolios import additions, imports, lookups, service, validation
 from services.coordinator.portfolios.estimate import estimate
 from services.coordinator.portfolios.import_records import File as Described
 from services.coordinator.web.rendering import STATIC, page
@@ -134,10 +134,10 @@ async def empty(
 async def check_import(request: Request, context: Ctx, given: Form_) -> Response:
     """Steps one to four: read, map, check and estimate. Saves nothing."""
     if given.fixes:
-        given.text = views.with_cells(given.text, given.fixes)
+        given.text = await asyncio.to_thread(views.with_cells, given.text, given.fixes)
     if given.dropped:
-        given.text = views.without_rows(given.text, given.dropped)
-    shown = _view_of_form(given)
+        given.text = await asyncio.to_thread(views.without_rows, given.text, given.dropped)
+    shown = await asyncio.to_thread(_view_of_form, given)
     if not given.text.strip():
         return page(request, "import.html", status=422, **(shown | {"nothing": _("Choose a file or paste its rows.")}))
     try:
@@ -155,17 +155,24 @@ async def check_import(request: Request, context: Ctx, given: Form_) -> Response
 @router.post("/import/commit")
 async def commit(request: Request, context: Ctx, given: Form_) -> Response:
     """Imports what was checked, and checks it again: prices may have come in between."""
-    shown = _view_of_form(given)
+    shown = await asyncio.to_thread(_view_of_form, given)
     content, file = shown["csv"].encode(), Described(given.filename or None)
     try:
         if given.into is not None:
             into = given.into
             parsed = await _parse_into(context, given, into, content)
+            staged: list[additions.Staged | None] = []
+            how: additions.Given = {"update": False, "limits": context.limits}
+
+            async def stage(conn: AsyncConnection) -> None:
+                staged.append(await additions.stage(conn, context.clock, into, parsed, **how))
+
             result = await apply_change(
                 context,
-                lambda conn: imports.add(
-                    conn, context.clock, into, parsed, file, update=False, dry_run=False, limits=context.limits
+                lambda conn: additions.add(
+                    conn, context.clock, into, parsed, file, dry_run=False, staged=staged[0], **how
                 ),
+                stage,
             )
         else:
             draft, prepared = await _draft(context, given, content), list[imports.PreparedFile]()
@@ -188,7 +195,7 @@ async def _preview(context: Context, given: Given, csv_text: str) -> dict[str, A
     if given.into is not None:
         parsed = await _parse_into(context, given, given.into, content)
         async with snapshot(context.engine) as conn:
-            result = await imports.add(
+            result = await additions.add(
                 conn, context.clock, given.into, parsed, file, update=False, dry_run=True, limits=context.limits
             )
             costs = await estimate(conn, context.clock, [lot for lot, _ in result.decisions])
@@ -197,7 +204,8 @@ async def _preview(context: Context, given: Given, csv_text: str) -> dict[str, A
         async with snapshot(context.engine) as conn:
             result = await imports.preview(conn, context.clock, draft, context.limits)
             costs = await estimate(conn, context.clock, [lot for lot, _ in result.decisions])
-    body = serializers.import_answer(result, preview=True) | {"estimate": costs.document()}
+    body = await asyncio.to_thread(serializers.import_answer, result, preview=True)
+    body["estimate"] = costs.document()
     await lookups.annotate(context.engine, context.clock, result.decisions, body)
     return body
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import date
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import Request
+from fastapi import Query, Request
 from fastapi.responses import Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sse_starlette.sse import EventSourceResponse
@@ -159,21 +160,35 @@ async def correlations(
 
 @router.get("/p/{portfolio_id}/positions")
 async def positions(
-    request: Request, portfolio_id: UUID, context: Ctx, session: Session = None, share: Share = USUAL_SHARE
+    request: Request,
+    portfolio_id: UUID,
+    context: Ctx,
+    session: Session = None,
+    share: Share = USUAL_SHARE,
+    symbol: Annotated[str, Query(max_length=100)] = "",
+    lots: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
 ) -> Response:
-    """share : percent of a day's mean volume that is sold a day"""
+    """share : percent of a day's mean volume that is sold a day; symbol : lots of it alone; lots : which part of them, from 1"""
     async with snapshot(context.engine) as conn:
         found, head, _ = await portfolio_header(conn, context, portfolio_id, session)
         lane = await strip_of(conn, context, portfolio_id)
         stored, moved = await store.positions(conn, portfolio_id), await flows.find_flows(conn, portfolio_id)
-        document = serializers.portfolio(found, stored, moved)
+        document = await asyncio.to_thread(serializers.portfolio, found, stored, moved)
         held: dict[str, Any] = {"items": [], "session": None}
         selling = None
         if head.session is not None:
             on = date.fromisoformat(head.session)
             held = await portfolios.positions(conn, portfolio_id, on)
             selling = await liquidity_of(conn, portfolio_id, on, share)
-    view = position_views.view(str(portfolio_id), held, document["positions"], document["flows"])
+    view = await asyncio.to_thread(
+        position_views.view,
+        str(portfolio_id),
+        held,
+        document["positions"],
+        document["flows"],
+        symbol=symbol,
+        part=lots,
+    )
     view["liquidity"] = selling
     return page(request, "positions.html", **live_header(head, lane), part="positions", view=view, account=document)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -63,7 +64,9 @@ async def _read(conn: AsyncConnection, context: Context, portfolio_id: UUID, ses
         "head": head,
         "model": None,
         "performance": await performance_of(conn, portfolio_id, on, "max"),
-        "positions": position_views.view(of, await portfolios.positions(conn, portfolio_id, on), [], []),
+        "positions": await asyncio.to_thread(
+            position_views.view, of, await portfolios.positions(conn, portfolio_id, on), [], []
+        ),
         "risk": None,
         "factors": None,
         "stress": None,

@@ -13,13 +13,36 @@ from services.coordinator.web.views.risk import bar
 Document = Mapping[str, Any]
 
 
-def view(portfolio: str, positions: Document, lots: Sequence[Document], flows: Sequence[Document]) -> dict[str, Any]:
-    """lots: as the user stated them, by id; flows: money in and out."""
+# A portfolio may have fifty thousand lots, of which no browser shows a table.
+SHOWN_LOTS = 200
+
+
+def view(
+    portfolio: str,
+    positions: Document,
+    lots: Sequence[Document],
+    flows: Sequence[Document],
+    *,
+    symbol: str = "",
+    part: int = 1,
+) -> dict[str, Any]:
+    """One part of the lots, the largest first, and those that are not entered yet last.
+
+    lots : as the user stated them; flows : money in and out; symbol : of this one alone; part : from 1
+    """
     of = Figures(portfolio, positions["session"])
+    meant = symbol.strip().upper()
     stated = {lot["id"]: lot for lot in lots}
-    items = sorted(positions["items"], key=lambda item: (item["quantity"] == 0, -abs(item["market_value"])))
-    weights = charts.scale([item["weight"] for item in items], 0, 60, zero=True)
-    gains = charts.scale([item["cumulative_pnl"] for item in items], 0, 60, zero=True)
+    held = [item for item in positions["items"] if not meant or item["symbol"] == meant]
+    held.sort(key=lambda item: (item["quantity"] == 0, -abs(item["market_value"])))
+    entered = {item["position_id"] for item in positions["items"]}
+    later = [lot for lot in lots if lot["id"] not in entered and (not meant or lot["symbol"] == meant)]
+    count = len(held) + len(later)
+    parts = max(1, -(-count // SHOWN_LOTS))
+    first = SHOWN_LOTS * (min(part, parts) - 1)
+    items = held[first : first + SHOWN_LOTS]
+    weights = charts.scale([item["weight"] for item in held], 0, 60, zero=True)
+    gains = charts.scale([item["cumulative_pnl"] for item in held], 0, 60, zero=True)
     return {
         "rows": [
             {
@@ -43,7 +66,15 @@ def view(portfolio: str, positions: Document, lots: Sequence[Document], flows: S
             for item in items
         ],
         # A lot that is not entered yet on the session has no line, and can be changed all the same.
-        "later": [lot for lot in lots if lot["id"] not in {item["position_id"] for item in items}],
+        "later": later[max(0, first - len(held)) : max(0, first + SHOWN_LOTS - len(held))],
+        "lots": {
+            "symbol": meant,
+            "count": count,
+            "first": first + 1,
+            "last": min(first + SHOWN_LOTS, count),
+            "before": min(part, parts) - 1 or None,
+            "after": part + 1 if part < parts else None,
+        },
         "flows": list(flows),
         "weight_zero": weights(0.0),
         "gain_zero": gains(0.0),

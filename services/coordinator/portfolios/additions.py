@@ -1,0 +1,156 @@
+"""A file added to a portfolio that is there: what it changes is worked out, and brought to the database, before the commit-order lock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypedDict
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.coordinator.importer import content
+from services.coordinator.importer.basis import Decision
+from services.coordinator.importer.parse import Parsed
+from services.coordinator.portfolios import (
+    entry_prices,
+    extents,
+    import_store,
+    lot_store,
+    reimport,
+    service,
+    store,
+    trade_imports,
+    validation,
+)
+from services.coordinator.portfolios.import_records import File, record, stated_of_fresh, stated_of_known
+from services.coordinator.portfolios.limits import Extent, Limits, refuse_growth
+from services.coordinator.portfolios.lot_changes import Proposal, announce, edit, propose
+from services.coordinator.portfolios.service import DEFAULTS, Imported, get_existing
+from shared.clock import Clock
+from shared.work import Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """What a file changes in a portfolio whose lots are at `version`.
+
+    parsed : the file, with all that is to be said of it
+    """
+
+    version: str
+    parsed: Parsed
+    update: bool
+    found: reimport.Comparison
+    decisions: Sequence[Decision]
+    proposals: Sequence[Proposal]
+    keys: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """An addition whose rows are in temporary tables of the transaction at hand."""
+
+    addition: Addition
+    import_id: UUID
+
+
+class Given(TypedDict):
+    """What `stage` and `add` are told alike."""
+
+    update: bool
+    limits: Limits
+
+
+async def stage(
+    conn: AsyncConnection, clock: Clock, portfolio: UUID, parsed: Parsed, *, update: bool, limits: Limits
+) -> Staged | None:
+    """Before the commit-order lock, so that nobody waits while fifty thousand lots are compared and sent; for `add`.
+
+    None for a list of trades. Raises `Invalid`, `NotFound`.
+    """
+    if parsed.trades is not None:
+        return None
+    await get_existing(conn, portfolio)
+    found = await _work_out(conn, clock, portfolio, parsed, update=update, limits=limits)
+    return Staged(found, await _send(conn, portfolio, found))
+
+
+async def add(
+    conn: AsyncConnection,
+    clock: Clock,
+    portfolio: UUID,
+    parsed: Parsed,
+    file: File,
+    *,
+    update: bool,
+    dry_run: bool,
+    limits: Limits = DEFAULTS,
+    staged: Staged | None = None,
+) -> Imported:
+    """Add a file to a portfolio. Rows that are there already change nothing; what they say anew is listed, and done where
+    `update`. Raises `Invalid`, `NotFound`.
+
+    staged : what was made of it before the lock; made anew if a lot has changed since
+    """
+    validation.refuse(parsed.issues)
+    before = await get_existing(conn, portfolio)
+    if parsed.trades is not None:
+        return await trade_imports.add(conn, clock, before, parsed, file, update=update, dry_run=dry_run, limits=limits)
+    if staged is not None and staged.addition.version != await lot_store.version(conn, portfolio):
+        staged = None
+    addition = (
+        await _work_out(conn, clock, portfolio, parsed, update=update, limits=limits)
+        if staged is None
+        else staged.addition
+    )
+    found, issues = addition.found, addition.parsed.issues
+    import_id, change, changed = None, service.as_it_was(before, clock), 0
+    if not dry_run:
+        affected = await edit(conn, clock, addition.proposals, issues)
+        changed = len(addition.proposals)
+        import_id = await _send(conn, portfolio, addition) if staged is None else staged.import_id
+        await record(conn, portfolio, addition.parsed, file, import_id)
+        if found.fresh:
+            await store.insert_staged_positions(conn)
+        await import_store.insert_staged_statements(conn)
+        affected += [(position.entry_session, Phase.INGEST) for position in found.fresh]
+        change = await announce(conn, clock, before, affected) or change
+    return Imported(
+        portfolio, before.name, len(found.fresh), len(found.known) - (len(found.differences)), change, issues,
+        list(zip(found.fresh, addition.decisions, strict=True)), import_id=import_id, reading=parsed.reading, changed=changed,
+        would_change=[] if update and not dry_run else found.differences,
+    )  # fmt: skip
+
+
+async def _work_out(
+    conn: AsyncConnection, clock: Clock, portfolio: UUID, parsed: Parsed, *, update: bool, limits: Limits
+) -> Addition:
+    # It may be worked out a second time: what is said then is not said twice.
+    issues = parsed.issues.copy()
+    validation.refuse(issues)
+    version = await lot_store.version(conn, portfolio)
+    positions = await entry_prices.fill(conn, parsed.positions, clock, issues)
+    validation.refuse(issues)
+    stored = await lot_store.whole_positions(conn, portfolio)
+    found = await asyncio.to_thread(reimport.compare_and_warn, stored, positions, issues)
+    held = await extents.read(conn, portfolio)
+    refuse_growth(held, held + Extent.of(found.fresh), limits, clock)
+    decisions = await validation.decide_price_basis(conn, found.fresh, clock, issues)
+    proposals = propose(found.differences, clock, issues) if update else []
+    validation.refuse(issues)
+    taken = {row["content_key"] for row in stored if row["content_key"]}
+    keys = await asyncio.to_thread(content.free_keys, found.fresh, taken)
+    parsed = replace(parsed, positions=positions, issues=issues)
+    return Addition(version, parsed, update, found, decisions, proposals, keys)
+
+
+async def _send(conn: AsyncConnection, portfolio: UUID, addition: Addition) -> UUID:
+    """The rows into temporary tables. Returns the id of the import that they are of."""
+    found = addition.found
+    rows = list(zip(found.fresh, addition.decisions, addition.keys, strict=True))
+    import_id, ids = await import_store.draw_id(conn), await store.stage_positions(conn, portfolio, rows)
+    said = [*stated_of_fresh(found.fresh, ids), *stated_of_known(found, update=addition.update)]
+    await import_store.stage_statements(conn, import_id, said)
+    return import_id
