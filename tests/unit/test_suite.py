@@ -136,5 +136,9 @@ def test_servers_write_to_memory_where_there_is_ample(
     with monkeypatch.context() as patched:
         patched.setattr(scratch, "AMPLE_BYTES", 2**60)
         assert scratch.create().parent == disk, "too little"
+    with monkeypatch.context() as patched:
+        mount = SimpleNamespace(f_flag=os.ST_NOEXEC, f_bavail=2**30, f_frsize=4096)
+        patched.setattr("os.statvfs", lambda _: mount)
+        assert scratch.create().parent == disk, "what tests write there and run would be refused"
     monkeypatch.setattr(scratch, "MEMORY", memory / "none")
     assert scratch.create().parent == disk
