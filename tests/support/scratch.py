@@ -16,6 +16,11 @@ import psutil
 from deploy.embedded.process import stop_orphan
 
 PREFIX = "leadline-test-"
+# Where Linux keeps files in memory. A database of ours is 1,200 files, copied and deleted for each test that asks for one of its own:
+# on a disk's file system that takes twenty times the processor's time, and a third of the suite's was spent there.
+MEMORY = Path("/dev/shm")  # noqa: S108 - the directory made there is this session's alone
+# Several processes share the suite, and what each writes is a few hundred megabytes at most. A container gives 64 MB.
+AMPLE_BYTES = 6 * 2**30
 
 
 @contextlib.contextmanager
@@ -28,9 +33,21 @@ def one_at_a_time(what: str) -> Iterator[None]:
 
 def create() -> Path:
     """A fresh directory. Not pytest's own: a second session closes that one's permissions, and PostgreSQL may run as another user."""
-    directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+    directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_place()))
     directory.chmod(0o711)
     return directory
+
+
+def _place() -> Path:
+    """In memory where there is ample, unless somebody said where temporary files go."""
+    asked = any(os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
+    if not asked and os.access(MEMORY, os.W_OK | os.X_OK):
+        mount = os.statvfs(MEMORY)
+        runs_programs = not mount.f_flag & os.ST_NOEXEC
+        free = min(mount.f_bavail * mount.f_frsize, psutil.virtual_memory().available)
+        if runs_programs and free >= AMPLE_BYTES:
+            return MEMORY
+    return Path(tempfile.gettempdir())
 
 
 def sweep() -> None:
@@ -38,7 +55,8 @@ def sweep() -> None:
 
     Each process of a suite that several share has a directory of its own, named after it, and each of them may sweep.
     """
-    for directory in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+    places = {Path(tempfile.gettempdir()), MEMORY}
+    for directory in (found for place in places for found in place.glob(f"{PREFIX}*")):
         owner = directory.name.removeprefix(PREFIX).partition("-")[0]
         if owner.isdigit() and not psutil.pid_exists(int(owner)):
             for pid_file in directory.glob("*/*.pid"):

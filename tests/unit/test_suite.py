@@ -98,13 +98,47 @@ def test_what_each_process_used_is_told_and_one_that_died_is_named() -> None:
     ]
 
 
-def test_only_directories_of_sessions_that_are_gone_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """Stand-ins for the directory of temporary files and for the one in memory, where nothing is too little."""
+    found = tmp_path / "disk", tmp_path / "memory"
+    for directory in found:
+        directory.mkdir()
+    for name in ("TMPDIR", "TEMP", "TMP"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(found[0]))
+    monkeypatch.setattr(scratch, "MEMORY", found[1])
+    monkeypatch.setattr(scratch, "AMPLE_BYTES", 0)
+    return found
+
+
+def test_only_directories_of_sessions_that_are_gone_are_swept(places: tuple[Path, Path]) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    left, mine = tmp_path / f"{scratch.PREFIX}{gone.pid}-x", scratch.create()
-    another = tmp_path / f"{scratch.PREFIX}{os.getppid()}-y"
-    for directory in (left, another):
+    left = [place / f"{scratch.PREFIX}{gone.pid}-x" for place in places]
+    kept = [place / f"{scratch.PREFIX}{os.getppid()}-y" for place in places]
+    for directory in (*left, *kept):
         directory.mkdir()
+    kept.append(scratch.create())
     scratch.sweep()
-    assert [directory.exists() for directory in (left, another, mine)] == [False, True, True]
+    assert [directory.exists() for directory in left] == [False, False]
+    assert [directory.exists() for directory in kept] == [True, True, True]
+
+
+def test_servers_write_to_memory_where_there_is_ample(
+    places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, memory = places
+    assert scratch.create().parent == memory
+    with monkeypatch.context() as patched:
+        patched.setenv("TMPDIR", str(disk))
+        assert scratch.create().parent == disk, "somebody said where"
+    with monkeypatch.context() as patched:
+        patched.setattr(scratch, "AMPLE_BYTES", 2**60)
+        assert scratch.create().parent == disk, "too little"
+    with monkeypatch.context() as patched:
+        mount = SimpleNamespace(f_flag=os.ST_NOEXEC, f_bavail=2**30, f_frsize=4096)
+        patched.setattr("os.statvfs", lambda _: mount)
+        assert scratch.create().parent == disk, "what tests write there and run would be refused"
+    monkeypatch.setattr(scratch, "MEMORY", memory / "none")
+    assert scratch.create().parent == disk
