@@ -187,7 +187,7 @@ async def test_a_second_run_computes_nothing(db: AsyncConnection) -> None:
     work = batch([await hold(db, "AAA", "CCC")])
     first = await run(db, work)
     again = await run(db, work)
-    assert not (again.exposures or again.metrics or again.proxies)
+    assert not any((again.exposures, again.metrics, again.proxies))
     assert again.outcomes == first.outcomes, "what is stored is judged like what was just computed"
 
 
@@ -487,3 +487,45 @@ async def test_with_a_fund_the_curve_is_not_looked_at(db: AsyncConnection) -> No
     results = await run(db, work)
     assert not results.exposures
     assert not results.proxies
+
+
+async def test_facts_that_are_there_after_all_are_not_stored_twice(db: AsyncConnection) -> None:
+    """Of a symbol without a price nobody was to have a fact, so nobody held it; then two had one."""
+    results = await run(db, batch([await hold(db, "AAA", "CCC")]))
+    assert results.new
+    before = [await stored(db, table) for table in ("exposures", "metrics")]
+    await db.execute(text("DELETE FROM factors.exposures WHERE session = :last"), {"last": LAST})
+    await db.execute(
+        text("UPDATE factors.metrics SET price_version = 99, price = 1 WHERE session = :last"), {"last": LAST}
+    )
+    await act_as(db, "factors")
+    await FactorsWorker().save(db, results, NOTHING_RAISED)
+    await act_as(db, None)
+    after = [await stored(db, table) for table in ("exposures", "metrics")]
+    assert after[0] == before[0], "what was missing is there, and what was there stands"
+    assert {row["price_version"] for _, row in after[1]} == {10, 99}, "newer facts are not replaced"
+
+
+async def test_new_facts_go_straight_to_their_tables(db: AsyncConnection) -> None:
+    portfolio = await hold(db, "AAA", "CCC")
+    sent: list[str] = []
+
+    def note(_conn: object, _cursor: object, statement: str, *_: object) -> None:
+        sent.append(statement)
+
+    connection = db.sync_connection
+    assert connection is not None
+    event.listen(connection, "before_cursor_execute", note)
+    try:
+        results = await run(db, batch([portfolio]))
+        assert not [statement for statement in sent if "staged_exposures" in statement or "staged_metrics" in statement]
+        assert len([statement for statement in sent if "pg_advisory_xact_lock" in statement]) == 1
+        await correct(db, "AAA", DAYS[-3], 77)
+        sent.clear()
+        again = await run(db, batch([portfolio]))
+    finally:
+        event.remove(connection, "before_cursor_execute", note)
+    assert (results.new, again.new) == (True, False)
+    assert [statement for statement in sent if "staged_exposures" in statement], (
+        "one that replaces another is compared with it"
+    )

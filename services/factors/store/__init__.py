@@ -97,10 +97,14 @@ async def symbol_ids(conn: AsyncConnection, symbols: Iterable[str]) -> dict[str,
 async def lock_symbols(conn: AsyncConnection, ids: Iterable[int]) -> None:
     """Hold the symbols until the transaction ends. Keys are taken in order, so two callers wait but never deadlock."""
     stripes = sorted({symbol_id % LOCK_STRIPES for symbol_id in ids})
-    for stripe in stripes:
+    if stripes:
+        # A function that changes something is called after the order is made, row by row.
         await conn.execute(
-            text("SELECT pg_advisory_xact_lock(CAST(:class AS int), CAST(:stripe AS int))"),
-            {"class": locks.FACTOR_SYMBOLS, "stripe": stripe},
+            text("""
+                SELECT pg_advisory_xact_lock(CAST(:class AS int), stripe) FROM unnest(CAST(:stripes AS int[])) AS s (stripe)
+                ORDER BY stripe
+            """),
+            {"class": locks.FACTOR_SYMBOLS, "stripes": stripes},
         )
 
 

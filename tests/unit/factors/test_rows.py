@@ -9,7 +9,6 @@ import numpy as np
 
 from services.factors.compute.rows import ROWS_AT_ONCE, FactIndex, FactRows
 from shared.arrays import BoolMatrix
-from shared.market import registry
 
 
 def facts(needed: BoolMatrix) -> FactRows:
