@@ -74,7 +74,7 @@ TABLES: Mapping[str, str] = {
     "risk.results": "All risk figures of a portfolio on a session.",
     "risk.results_history": "A result that a higher revision replaced.",
     "risk.scenario_sets": "The stress scenarios of a computation, by a digest of them.",
-    "risk.stress_shocks": "What the scenarios do to the factors on a session, by a digest of it.",
+    "risk.stress_shocks": "What portfolios of a session share, by a digest of it: what scenarios do to the factors, and their model.",
     "risk.scenario_choice": "The set of scenarios in force; one row.",
     "ledger.units": "A unit: the revision required of it, the one completed, and what its completion said of itself.",
     "ledger.schedule": "Of a portfolio's phase: who holds the lease, attempts, when to try next, the last error.",

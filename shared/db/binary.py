@@ -28,6 +28,10 @@ _FLOAT = np.dtype([("length", ">i4"), ("value", ">f8")])
 _SMALL = np.dtype([("length", ">i4"), ("value", ">i2")])
 _FLAG = np.dtype([("length", ">i4"), ("value", "?")])
 _WIDE = np.dtype([("length", ">i4"), ("value", ">i8")])
+_WHOLE = np.dtype([("length", ">i4"), ("value", ">i4")])
+# What a column of numbers is in a row, by the kind of the array: with its length before it, and the type of an array's elements.
+_FORMS = {np.dtype(np.float64): (_FLOAT, 701), np.dtype(np.int16): (_SMALL, 21), np.dtype(np.bool_): (_FLAG, 16),
+          np.dtype(np.int64): (_WIDE, 20), np.dtype(np.int32): (_WHOLE, 23)}  # fmt: skip
 _DAY = np.dtype([("length", ">i4"), ("value", ">i4")])
 _EPOCH = date(1970, 1, 1)
 VALUES_AT_ONCE = 32
@@ -116,6 +120,56 @@ def label_arrays(labels: Sequence[str], column: Sequence[NDArray[np.int64]]) -> 
     """text[] of one dimension, a whole column's values, given as indices of the few texts there are."""
     elements = [text(label) for label in labels]
     return [_of_texts(b"".join([elements[index] for index in indices.tolist()]), len(indices)) for indices in column]
+
+
+def whole_rows(columns: Sequence[NDArray[Any]]) -> list[bytes]:
+    """By row the fields of columns that are never null and take as many bytes in each row, in one piece.
+
+    columns : (n,) for single values, (n, m) for arrays of m of them; `float8`, `bigint`, `integer` and `date`, `smallint`, `boolean`
+    by their kind
+    """
+    form: list[Any] = []
+    for number, column in enumerate(columns):
+        element, _ = _FORMS[column.dtype]
+        form += (
+            [(f"{number}", element)]
+            if column.ndim == 1
+            else [(f"head {number}", "V24"), (f"{number}", element, column.shape[1:])]
+        )
+    rows = np.empty(len(columns[0]), dtype=form)
+    for number, column in enumerate(columns):
+        element, oid = _FORMS[column.dtype]
+        if column.ndim > 1:
+            rows[f"head {number}"] = np.void(_head(column.shape[1] * element.itemsize, element.itemsize, oid))
+        rows[f"{number}"]["length"] = element["value"].itemsize
+        rows[f"{number}"]["value"] = column
+    packed, width = rows.tobytes(), rows.dtype.itemsize
+    return [packed[begin : begin + width] for begin in range(0, len(packed), width)]
+
+
+def days(sessions: NDArray[np.datetime64]) -> NDArray[np.int32]:
+    """Dates, as `whole_rows` takes them."""
+    return (sessions.astype("datetime64[D]").astype(np.int64) - (_FIRST_DAY - _EPOCH).days).astype(np.int32)
+
+
+def float8_column(values: NDArray[np.float64]) -> list[bytes]:
+    """double precision, a value a row; null where it is not finite."""
+    fields = whole_rows([values])
+    for at in np.flatnonzero(~np.isfinite(values)).tolist():
+        fields[at] = NULL
+    return fields
+
+
+def label_column(values: Sequence[str | None]) -> list[bytes]:
+    """text, a value a row, of which there are few."""
+    known = {value: text(value) for value in set(values)}
+    return [known[value] for value in values]
+
+
+def jsonb_column(values: Sequence[str]) -> list[bytes]:
+    """jsonb, a value a row, of which there are few."""
+    known = {value: jsonb(value.encode()) for value in set(values)}
+    return [known[value] for value in values]
 
 
 def _of_texts(packed: bytes, length: int) -> bytes:

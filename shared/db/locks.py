@@ -61,7 +61,7 @@ LOCKS: tuple[AdvisoryLock, ...] = (
         "factor symbols",
         (FACTOR_SYMBOLS, "symbol id modulo 64"),
         waits=True,
-        purpose="Facts of a symbol are computed by one process (`services/factors/store.py::lock_symbols`).",
+        purpose="Facts of a symbol are computed by one process (`services/factors/store/__init__.py::lock_symbols`).",
     ),
     AdvisoryLock(
         "people",

@@ -1,4 +1,4 @@
--- The schema as the migrations up to 0055 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
+-- The schema as the migrations up to 0057 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
 -- Comments say why in shared/db/migrations/sql/; what each table is for is in docs/schema.md.
 -- The roles are there before (shared/db/roles.py), and all of this is leadline_owner's. Foreign keys never leave a schema.
 
@@ -1783,7 +1783,7 @@ CREATE TABLE risk.results (
     shocks_id           uuid,
     CONSTRAINT results_pkey PRIMARY KEY (portfolio_id, session),
     CONSTRAINT results_quality_check CHECK ((quality = ANY (ARRAY['complete'::text, 'partial'::text])))
-) WITH (fillfactor=90);
+) WITH (fillfactor=100);
 ALTER TABLE risk.results ALTER betas SET STORAGE EXTERNAL;
 ALTER TABLE risk.results ALTER correlations SET STORAGE EXTERNAL;
 ALTER TABLE risk.results ALTER stress_shocks SET STORAGE EXTERNAL;
@@ -1884,8 +1884,10 @@ CREATE TABLE risk.scenario_sets (
 );
 
 CREATE TABLE risk.stress_shocks (
-    shocks_id uuid NOT NULL,
-    shocks    bytea NOT NULL,
+    shocks_id     uuid NOT NULL,
+    shocks        bytea NOT NULL,
+    factor_names  text[],
+    factor_matrix double precision[],
     CONSTRAINT stress_shocks_pkey PRIMARY KEY (shocks_id)
 );
 

@@ -147,13 +147,13 @@ OVERLOAD = (
         "tests/unit/shared/test_room.py::test_who_waits_too_long_is_told_and_holds_up_nobody",
     ),
     Mutation(
-        "overload: facts of a batch are Python's objects all at once",
+        "overload: facts of a batch are encoded all at once",
         "services/factors/compute/rows.py",
         (
             ("for low in range(0, len(k), ROWS_AT_ONCE):", "for low in range(0, len(k), max(1, len(k))):"),
             ("k[low : low + ROWS_AT_ONCE], s[low : low + ROWS_AT_ONCE]", "k, s"),
         ),
-        "tests/unit/factors/test_rows.py::test_rows_of_a_whole_batch_are_never_objects_all_at_once",
+        "tests/unit/factors/test_rows.py::test_rows_of_a_whole_batch_are_never_encoded_all_at_once",
     ),
     Mutation(
         "overload: lots of two hundred sessions are read at once",

@@ -76,6 +76,42 @@ async def test_arrays_of_a_lot_s_columns_come_back(db: AsyncConnection) -> None:
         assert row.ls == ["adj_close", "close", ""][:count]
 
 
+async def test_columns_of_equal_width_come_back(db: AsyncConnection) -> None:
+    columns = "i integer, d date, l bigint, f float8, b boolean, fs float8[], ss smallint[], bs boolean[], n float8, t text, j jsonb"
+    await db.execute(text(f"CREATE TEMP TABLE wide ({columns}) ON COMMIT DROP"))
+    numbers = np.array([[0.1, math.inf, math.nan], [-1e-300, 1 / 3, 0.0]])
+    days = np.array(["1999-12-31", "2020-02-29"], dtype="datetime64[D]")
+    whole = binary.whole_rows(
+        [
+            np.array([1, -2], dtype=np.int32),
+            binary.days(days),
+            np.array([2**62, -1]),
+            numbers[:, 0],
+            np.array([True, False]),
+            numbers,
+            np.array([[1, -2], [3, 252]], dtype=np.int16),
+            np.array([[True], [False]]),
+        ]
+    )
+    rest = zip(
+        binary.float8_column(np.array([math.inf, 1 / 3])),
+        binary.label_column(["close", None]),
+        binary.jsonb_column(['{"a": 0.1}', "[]"]),
+        strict=True,
+    )
+    rows = [b"".join((row, *more)) for row, more in zip(whole, rest, strict=True)]
+    await binary.copy(db, "wide", [name.split()[0] for name in columns.split(", ")], rows)
+    first, second = (await db.execute(text("SELECT * FROM wide ORDER BY i DESC"))).all()
+    assert first[:5] == (1, days[0].item(), 2**62, 0.1, True)
+    assert first.fs[:2] == [0.1, math.inf]
+    assert math.isnan(first.fs[2])
+    assert first[6:] == ([1, -2], [True], None, "close", {"a": 0.1})
+    assert tuple(second) == (
+        -2, days[1].item(), -1, -1e-300, False, [-1e-300, 1 / 3, 0.0], [3, 252], [False], 1 / 3, None, [],
+    )  # fmt: skip
+    assert binary.whole_rows([np.empty(0), np.empty((0, 3))]) == []
+
+
 def test_a_stream_s_pieces_are_bounded_in_bytes() -> None:
     large = bytes(binary._Stream.PIECE_BYTES // 2)
     pieces = list(binary._Stream._cut([large] * 20, b"\0\1"))

@@ -111,6 +111,18 @@ async def run(db: AsyncConnection, work: Batch, worker: FactorsWorker = WORKER) 
     return results
 
 
+def computed(rows: compute.FactRows | None) -> list[tuple[int, date, int]]:
+    """(symbol, session, price version) of the facts that were computed, in their order."""
+    assert rows is not None
+    return [
+        (symbol, session, version)
+        for piece in rows.pieces()
+        for symbol, session, version in zip(
+            piece.ids.tolist(), piece.sessions.tolist(), piece.versions.tolist(), strict=True
+        )
+    ]
+
+
 async def stored(db: AsyncConnection, table: str, symbols: Sequence[str] = STOCKS) -> list[tuple[Any, ...]]:
     """All columns but the time, as text: digit for digit."""
     rows = await db.execute(
@@ -175,7 +187,7 @@ async def test_a_second_run_computes_nothing(db: AsyncConnection) -> None:
     work = batch([await hold(db, "AAA", "CCC")])
     first = await run(db, work)
     again = await run(db, work)
-    assert (again.exposures, again.metrics, again.proxies) == ([], [], [])
+    assert not any((again.exposures, again.metrics, again.proxies))
     assert again.outcomes == first.outcomes, "what is stored is judged like what was just computed"
 
 
@@ -197,9 +209,9 @@ async def test_a_corrected_price_moves_the_facts_whose_window_holds_it(db: Async
     await correct(db, "AAA", DAYS[-3], 77)
     results = await run(db, work)
     ids = await symbol_ids(db)
-    assert [(row[0], row[1], row[3]) for row in results.exposures] == [(ids["AAA"], d, 77) for d in DAYS[-3:]]
-    assert [row[1] for row in results.metrics] == list(DAYS[-3:])
-    assert results.proxies == []
+    assert computed(results.exposures) == [(ids["AAA"], d, 77) for d in DAYS[-3:]]
+    assert [session for _, session, _ in computed(results.metrics)] == list(DAYS[-3:])
+    assert not results.proxies
 
 
 async def test_the_changes_of_prices_are_read_once_for_all_batches_of_a_night(db: AsyncConnection) -> None:
@@ -230,9 +242,10 @@ async def test_a_corrected_proxy_moves_every_fact(db: AsyncConnection) -> None:
     await run(db, work)
     await correct(db, "MTUM", DAYS[-3], 78)
     results = await run(db, work)
-    assert {row[3] for row in results.exposures} == {78}
-    assert {row[1] for row in results.exposures} == set(DAYS[-3:])
-    assert len(results.exposures) == 3 * (2 + len(registry.PROXY_SYMBOLS) - 3)
+    found = computed(results.exposures)
+    assert {version for *_, version in found} == {78}
+    assert {session for _, session, _ in found} == set(DAYS[-3:])
+    assert len(found) == 3 * (2 + len(registry.PROXY_SYMBOLS) - 3)
     assert [row[2] for row in results.proxies] == [78] * 3
 
 
@@ -443,9 +456,11 @@ async def test_the_yield_curve_stands_for_rates_where_there_is_no_fund(db: Async
     assert reasons == [None] * 4 + ["no_proxy"]
     await curves.store(db, known[-1:], change=50)
     results = await run(db, work)
-    assert {row[1] for row in results.exposures} == {LAST}, "it is in the window of its own session alone"
+    assert {session for _, session, _ in computed(results.exposures)} == {LAST}, (
+        "it is in the window of its own session alone"
+    )
     assert await rates_of(db) == [registry.CURVE_PROXY] * 5
-    assert (await run(db, work)).exposures == []
+    assert not (await run(db, work)).exposures
 
 
 async def test_a_corrected_curve_moves_the_facts_that_look_at_it(db: AsyncConnection) -> None:
@@ -457,7 +472,7 @@ async def test_a_corrected_curve_moves_the_facts_that_look_at_it(db: AsyncConnec
     at = next(of for of in known if of.date == DAYS[-3])
     await curves.store(db, [replace(at, yields=tuple(value + 0.001 for value in at.yields))], change=77)
     results = await run(db, work)
-    assert {row[1] for row in results.exposures} == set(DAYS[-3:])
+    assert {session for _, session, _ in computed(results.exposures)} == set(DAYS[-3:])
     after = await stored(db, "exposures", ["AAA"])
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, True, False, False, False]
 
@@ -470,4 +485,47 @@ async def test_with_a_fund_the_curve_is_not_looked_at(db: AsyncConnection) -> No
     assert await rates_of(db) == ["TLT"] * 5
     await curves.store(db, curves.walk(DAYS, seed=9), change=99)
     results = await run(db, work)
-    assert (results.exposures, results.proxies) == ([], [])
+    assert not results.exposures
+    assert not results.proxies
+
+
+async def test_facts_that_are_there_after_all_are_not_stored_twice(db: AsyncConnection) -> None:
+    """Of a symbol without a price nobody was to have a fact, so nobody held it; then two had one."""
+    results = await run(db, batch([await hold(db, "AAA", "CCC")]))
+    assert results.new
+    before = [await stored(db, table) for table in ("exposures", "metrics")]
+    await db.execute(text("DELETE FROM factors.exposures WHERE session = :last"), {"last": LAST})
+    await db.execute(
+        text("UPDATE factors.metrics SET price_version = 99, price = 1 WHERE session = :last"), {"last": LAST}
+    )
+    await act_as(db, "factors")
+    await FactorsWorker().save(db, results, NOTHING_RAISED)
+    await act_as(db, None)
+    after = [await stored(db, table) for table in ("exposures", "metrics")]
+    assert after[0] == before[0], "what was missing is there, and what was there stands"
+    assert {row["price_version"] for _, row in after[1]} == {10, 99}, "newer facts are not replaced"
+
+
+async def test_new_facts_go_straight_to_their_tables(db: AsyncConnection) -> None:
+    portfolio = await hold(db, "AAA", "CCC")
+    sent: list[str] = []
+
+    def note(_conn: object, _cursor: object, statement: str, *_: object) -> None:
+        sent.append(statement)
+
+    connection = db.sync_connection
+    assert connection is not None
+    event.listen(connection, "before_cursor_execute", note)
+    try:
+        results = await run(db, batch([portfolio]))
+        assert not [statement for statement in sent if "staged_exposures" in statement or "staged_metrics" in statement]
+        assert len([statement for statement in sent if "pg_advisory_xact_lock" in statement]) == 1
+        await correct(db, "AAA", DAYS[-3], 77)
+        sent.clear()
+        again = await run(db, batch([portfolio]))
+    finally:
+        event.remove(connection, "before_cursor_execute", note)
+    assert (results.new, again.new) == (True, False)
+    assert [statement for statement in sent if "staged_exposures" in statement], (
+        "one that replaces another is compared with it"
+    )

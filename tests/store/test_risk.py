@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.explain.portfolios import explain
 from services.coordinator.results.portfolios import risk_document
+from services.coordinator.results.risk_rows import read_weights
 from services.factors.workflow import FactorsWorker
 from services.risk.compute.report import build_reports
 from services.risk.store import curves as stored_curves
@@ -378,6 +379,29 @@ async def test_what_a_higher_revision_replaces_stays_readable(world: World) -> N
     assert history.scalars().all() == [3]
 
 
+async def test_what_replaces_a_row_of_before_refers_to_its_own_session_s_model(world: World) -> None:
+    """Rows of before had the model themselves; one that is replaced must not go on with it."""
+    results = await compute(world, [world.portfolio])
+    key = UnitKey(world.portfolio, LAST)
+    await save(world, results, {key: 3})
+    await act_as(world.db, "risk")
+    await world.db.execute(
+        text("UPDATE risk.results SET stress_shocks = '{0.5}', model_factors = '{size}', factor_correlations = '{1}'")
+    )
+    await act_as(world.db, None)
+    await world.db.execute(text("DROP TABLE IF EXISTS staged_results"))
+    await save(world, results, {key: 4})
+    row = (await stored(world))[key]
+    assert (row.stress_shocks, row.model_factors, row.factor_correlations) == (None, None, None)
+    shared = await world.db.execute(
+        text("SELECT factor_names, factor_matrix FROM risk.stress_shocks WHERE shocks_id = :id"), {"id": row.shocks_id}
+    )
+    names, matrix = shared.one()
+    report = results.shared[row.shocks_id]
+    assert (names, matrix) == (report.factor_names, report.factor_matrix.tolist())
+    assert len(matrix) == len(names) * (len(names) + 1) // 2
+
+
 async def test_a_unit_without_a_snapshot_has_no_outcome(world: World) -> None:
     await world.db.execute(text("DELETE FROM snapshots.snapshots WHERE session = :last"), {"last": LAST})
     results = await compute(world, [world.portfolio])
@@ -431,7 +455,8 @@ async def test_lots_of_one_symbol_keep_their_own_classes(world: World) -> None:
     await save(world, results, dict.fromkeys(results.outcomes, 5))
     row = (await stored(world))[UnitKey(world.portfolio, LAST)]
     assert row.symbols == ["AAA", "AAA", "BBB", "CCC"]
-    assert row.weights == pytest.approx([0.3, 0.1, 0.2, 0.1])
+    assert row.weights is None, "it follows of what moves and the NAV"
+    assert read_weights(row._mapping) == pytest.approx([0.3, 0.1, 0.2, 0.1])
     assert row.beta_reasons[:2] == [None, "private"]
     await act_as(world.db, "coordinator")
     await world.db.execute(

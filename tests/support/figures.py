@@ -10,14 +10,32 @@ import numpy as np
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.results.risk_rows import read_legs, read_shown
+from services.coordinator.results.risk_rows import (
+    SOURCE,
+    Row,
+    read_legs,
+    read_model,
+    read_observations,
+    read_reasons,
+    read_shares,
+    read_shown,
+    read_tails,
+    read_texts,
+    read_tilts,
+    read_weights,
+)
 from shared.db.engine import create_engine
+from shared.market import layouts
 from tests.support.databases import Database
 
 _OWN = ("portfolio_id", "revision", "computed_at", "position_ids")
 TABLES = ("snapshots.snapshots", "snapshots.holdings", "risk.results")
-# Stored, or worked out when they are read: what counts is what is answered.
-_LOSSES = ("stress_direct", "stress_propagated", "stress_shocks")
+# Stored, or worked out when they are read, and what they are worked out from: what counts is what is answered.
+_READ = (
+    "stress_direct", "stress_propagated", "stress_shocks", "shocks", "exposure_values", "betas", "nav", "weights", "tilts",
+    "contributions", "contribution_shares", "risk", "tail_parts", "symbols", "beta_reasons", "series_reasons", "excluded",
+    "exposure_reasons", "stress_reasons", "correlation_n_obs", "model_factors", "factor_correlations", "factor_names", "factor_matrix",
+)  # fmt: skip
 _REFERENCES = ("nav", "shocks_id")
 
 Figures = dict[tuple[str, str], dict[str, Any]]
@@ -61,28 +79,43 @@ async def _figures(database: Database, portfolio: str) -> Figures:
                 {"portfolio": portfolio, "own": list(_OWN)},
             )
             found |= {(table, str(session)): row for session, row in rows.all()}
-        losses = await _losses(conn, portfolio)
+        worked_out = await _worked_out(conn, portfolio)
     await engine.dispose()
-    for session, of in losses.items():
+    for session, of in worked_out.items():
         row = found["risk.results", session]
         found["risk.results", session] = {key: value for key, value in row.items() if key not in _REFERENCES} | of
     return found
 
 
-async def _losses(conn: AsyncConnection, portfolio: str) -> dict[str, dict[str, str]]:
-    """What scenarios do, by session and column, as bytes of doubles: an integer and a float of JSON would be two texts of one number."""
+async def _worked_out(conn: AsyncConnection, portfolio: str) -> dict[str, dict[str, Any]]:
+    """Columns that are stored or worked out, by session: doubles as bytes, since an integer and a float of JSON would be two texts of one
+    number."""
     rows = await conn.execute(
-        text("""
-            SELECT session, stress_direct, stress_propagated, stress_shocks, exposure_values, betas, nav, stress_reasons, shocks
-            FROM risk.results LEFT JOIN risk.stress_shocks USING (shocks_id) WHERE portfolio_id = CAST(:portfolio AS uuid)
-        """),
+        text(f"SELECT session, {', '.join(_READ)} FROM {SOURCE} WHERE portfolio_id = CAST(:portfolio AS uuid)"),
         {"portfolio": portfolio},
     )
-    found: dict[str, dict[str, str]] = {}
-    for mapping in rows.mappings():
-        row = {str(name): value for name, value in mapping.items()}
-        legs = dict(zip(_LOSSES, (*read_legs(row), read_shown(row)), strict=True))
-        found[str(row["session"])] = {
-            name: np.asarray(leg, dtype=np.float64).tobytes().hex() for name, leg in legs.items()
-        }
-    return found
+    return {
+        str(mapping["session"]): _answered({str(name): value for name, value in mapping.items()})
+        for mapping in rows.mappings()
+    }
+
+
+def _answered(row: Row) -> dict[str, Any]:
+    count = len(row["symbols"])
+    excluded = read_texts(row, "excluded", count)
+    names, correlations = read_model(row)
+    direct, propagated = read_legs(row)
+    doubles = {
+        "stress_direct": direct, "stress_propagated": propagated, "stress_shocks": read_shown(row), "weights": read_weights(row),
+        "tilts": read_tilts(row), "contribution_shares": read_shares(row), "tail_parts": read_tails(row),
+        "factor_correlations": correlations,
+    }  # fmt: skip
+    return {name: np.asarray(values, dtype=np.float64).tobytes().hex() for name, values in doubles.items()} | {
+        "beta_reasons": read_texts(row, "beta_reasons", count),
+        "series_reasons": read_texts(row, "series_reasons", count),
+        "excluded": excluded,
+        "exposure_reasons": read_texts(row, "exposure_reasons", len(layouts.EXPOSURES)),
+        "stress_reasons": read_reasons(row),
+        "correlation_n_obs": read_observations(row, excluded.count(None)),
+        "model_factors": list(names),
+    }

@@ -12,6 +12,7 @@ import numpy as np
 from services.coordinator.results import risk as reads
 from services.risk.compute.report import RiskReport
 from services.risk.compute.scenarios import Scenarios
+from services.risk.store.results import SHARED_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -45,5 +46,6 @@ def answered(picture: RiskReport, scenarios: Scenarios) -> Answered:
     columns = {
         name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in picture.columns.items()
     }
-    row = columns | {"stress_shocks": None, "risk": picture.risk, "scenarios": json.loads(scenarios.to_json())}
+    shared = dict.fromkeys(SHARED_COLUMNS)
+    row = columns | shared | {"risk": picture.risk, "scenarios": json.loads(scenarios.to_json())}
     return Answered(picture, **{name: answer.body(row) for name, answer in reads.ANSWERS.items()})

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from services.coordinator.results.risk_rows import read_legs, read_shown
+from services.coordinator.results.risk_rows import (
+    Row,
+    read_legs,
+    read_model,
+    read_observations,
+    read_reasons,
+    read_shares,
+    read_shown,
+    read_square,
+    read_tails,
+    read_texts,
+    read_tilts,
+    read_weights,
+)
 from services.coordinator.results.values import document, name_values, to_json
 from shared.market import layouts
 from shared.market.registry import CORRELATION_WINDOW, FACTOR_NAMES, LOW_SIZE_TILT, MARKET, REPORTED_FACTOR, SIZE
 
-Row = Mapping[str, Any]
 Body = dict[str, Any]
 
 # The exposures in the order of `risk.results.exposures`, with the set they belong to.
@@ -44,7 +56,7 @@ def exposures(row: Row) -> Body:
                 _cut(row["exposures"], len(layouts.EXPOSURE)),
                 _errors(row["exposure_errors"]),
                 row["exposure_limited"],
-                row["exposure_reasons"],
+                read_texts(row, "exposure_reasons", len(FIGURES)),
                 strict=True,
             )
         ],
@@ -60,11 +72,11 @@ def exposures(row: Row) -> Body:
             }
             for symbol, weight, value, betas, greeks, reason in zip(
                 row["symbols"],
-                row["weights"],
+                read_weights(row),
                 row["exposure_values"],
                 _cut(row["betas"], len(FACTOR_NAMES)),
                 _greeks(row),
-                row["beta_reasons"],
+                read_texts(row, "beta_reasons", len(row["symbols"])),
                 strict=True,
             )
         ],
@@ -90,9 +102,9 @@ def risk(row: Row) -> Body:
     body: Body = {"benchmark": None} | document(row["risk"])
     positions = []
     width = len(layouts.TAIL_PARTS)
-    tails = _cut(row["tail_parts"] or [math.nan] * width * len(row["symbols"]), width)
+    tails, reasons = _cut(read_tails(row), width), read_texts(row, "series_reasons", len(row["symbols"]))
     for symbol, realized, forecast, har, reason, tail in zip(
-        row["symbols"], row["realized_252"], row["forecast_21"], row["har"], row["series_reasons"], tails, strict=True
+        row["symbols"], row["realized_252"], row["forecast_21"], row["har"], reasons, tails, strict=True
     ):
         known = to_json(forecast)
         positions.append(
@@ -105,22 +117,17 @@ def risk(row: Row) -> Body:
                 "reason": reason,
             }
         )
-    # What the contributions were computed from: options move delta times as much, and stand with their underlying. Results from
-    # before that was stored are answered with the weights by value.
-    tilts = row["tilts"]
-    if tilts is None:
-        tilts = [weight for weight, reason in zip(row["weights"], row["excluded"], strict=True) if reason is None]
     body["positions"] = positions
     body["decomposition"] = body["decomposition"] | {
         "contributions": [
             {"symbol": symbol, "weight": to_json(weight), "contribution": to_json(part), "share": to_json(share)}
             for symbol, weight, part, share in zip(
-                _members(row), tilts, row["contributions"], row["contribution_shares"], strict=True
+                _members(row), read_tilts(row), row["contributions"], read_shares(row), strict=True
             )
         ],
         "factors": [
             {"factor": name, "share": to_json(share)}
-            for name, share in zip(row["model_factors"], row["factor_shares"], strict=True)
+            for name, share in zip(read_model(row)[0], row["factor_shares"], strict=True)
         ],
         "excluded": _excluded_symbols(row),
     }
@@ -129,22 +136,22 @@ def risk(row: Row) -> Body:
 
 def correlations(row: Row) -> Body:
     """The body of correlations."""
-    labels, factors = _members(row), row["model_factors"]
+    labels, (factors, between) = _members(row), read_model(row)
     clusters: dict[int, list[str]] = {}
     # Withheld, they are none, of holdings that there are.
     for label, first in zip(labels if row["clusters"] else (), row["clusters"], strict=True):
         clusters.setdefault(first, []).append(label)
     return {
         "labels": labels,
-        "matrix": _square(row["correlations"], len(labels), own=1.0),
-        "n_obs": _square(row["correlation_n_obs"], len(labels)),
+        "matrix": read_square(row["correlations"], len(labels), own=1.0),
+        "n_obs": read_square(read_observations(row, len(labels)), len(labels)),
         "shrinkage": to_json(row["shrinkage"]),
         "mean_abs": to_json(row["mean_correlation"]),
         "clusters": list(clusters.values()) if clusters or not labels else None,
         "excluded": _excluded_symbols(row),
         "factors": {
             "labels": list(factors),
-            "matrix": _square(row["factor_correlations"], len(factors)),
+            "matrix": read_square(between, len(factors)),
             "n_obs": CORRELATION_WINDOW,
         },
     }
@@ -152,7 +159,7 @@ def correlations(row: Row) -> Body:
 
 def stress(row: Row) -> Body:
     """The body of stress."""
-    symbols, model, options = row["symbols"], row["model_factors"], _options(row)
+    symbols, model, options, weights = row["symbols"], read_model(row)[0], _options(row), read_weights(row)
     width = 2 + len(FACTOR_NAMES) + len(symbols)
     factors = [FACTOR_NAMES.index(name) for name in model]
     capped: dict[int, list[str]] = {}
@@ -162,7 +169,7 @@ def stress(row: Row) -> Body:
 
     def leg(values: Sequence[float], market: float | None, vol: object | None) -> Body:
         # What is without exposures, as the return series have it: with the market's move, and an option not at all.
-        parts = zip(row["weights"], values[2 + len(FACTOR_NAMES) :], options, strict=True)
+        parts = zip(weights, values[2 + len(FACTOR_NAMES) :], options, strict=True)
         uncovered = sum(weight for weight, part, option in parts if math.isnan(part) and not option)
         by_factor = {name: to_json(values[2 + k]) for name, k in zip(model, factors, strict=True)}
         return {
@@ -180,7 +187,7 @@ def stress(row: Row) -> Body:
     scenarios = []
     rows = zip(
         document(row["scenarios"]),
-        row["stress_reasons"],
+        read_reasons(row),
         _cut(read_shown(row), len(FACTOR_NAMES)),
         *(_cut(leg, width) for leg in read_legs(row)),
         strict=True,
@@ -216,31 +223,32 @@ class Answer:
     body: Callable[[Row], Body]
 
 
+# What a session has in common: in the row, or where it refers to.
+_MODEL = ("model_factors", "factor_correlations", "factor_names", "factor_matrix")
 ANSWERS: dict[str, Answer] = {
     "exposures": Answer(
         (
             "exposures", "proxies", "exposure_limited", "exposure_reasons", "symbols", "weights", "exposure_values", "betas",
-            "beta_reasons", "greeks", "exposure_errors",
+            "beta_reasons", "greeks", "exposure_errors", "nav",
         ),
         exposures,
     ),
     "risk": Answer(
         (
             "symbols", "risk", "weights", "excluded", "realized_252", "forecast_21", "har", "series_reasons", "contributions",
-            "contribution_shares", "tilts", "model_factors", "factor_shares", "tail_parts",
+            "contribution_shares", "tilts", "factor_shares", "tail_parts", "exposure_values", "nav", *_MODEL,
         ),
         risk,
     ),
     "correlations": Answer(
         (
-            "correlations", "symbols", "excluded", "clusters", "correlation_n_obs", "shrinkage", "mean_correlation", "model_factors",
-            "factor_correlations",
+            "correlations", "symbols", "excluded", "clusters", "correlation_n_obs", "shrinkage", "mean_correlation", *_MODEL,
         ),
         correlations,
     ),
     "stress": Answer(
         (
-            "scenarios", "symbols", "model_factors", "stress_reasons", "stress_shocks", "stress_capped", "stress_direct",
+            "scenarios", "symbols", *_MODEL, "stress_reasons", "stress_shocks", "stress_capped", "stress_direct",
             "stress_propagated", "uncovered_value", "duration_as_of", "weights", "exposure_values", "greeks", "betas", "nav", "shocks",
         ),
         stress,
@@ -274,27 +282,17 @@ def _options(row: Row) -> list[bool]:
 
 def _members(row: Row) -> list[str]:
     """The holdings in the correlation matrix."""
-    return [symbol for symbol, reason in zip(row["symbols"], row["excluded"], strict=True) if reason is None]
+    return [symbol for symbol, reason in _exclusions(row) if reason is None]
 
 
 def _excluded_symbols(row: Row) -> list[Body]:
-    return [
-        {"symbol": symbol, "reason": reason}
-        for symbol, reason in zip(row["symbols"], row["excluded"], strict=True)
-        if reason is not None
-    ]
+    return [{"symbol": symbol, "reason": reason} for symbol, reason in _exclusions(row) if reason is not None]
+
+
+def _exclusions(row: Row) -> Iterator[tuple[str, str | None]]:
+    return zip(row["symbols"], read_texts(row, "excluded", len(row["symbols"])), strict=True)
 
 
 def _cut(values: Sequence[float], width: int) -> Iterator[Sequence[float]]:
     for low in range(0, len(values), width):
         yield values[low : low + width]
-
-
-def _square(triangle: Sequence[float], size: int, own: float | None = None) -> list[list[Any]]:
-    """The symmetric matrix of an upper triangle, row by row; `own` is the diagonal of one that is stored without it."""
-    square: list[list[Any]] = [[own] * size for _ in range(size)]
-    values = iter(triangle)
-    for i in range(size):
-        for j in range(i if own is None else i + 1, size):
-            square[i][j] = square[j][i] = to_json(next(values))
-    return square

@@ -5,15 +5,25 @@ from services.factors.compute.exposures import Exposures, ProxyTable, exposures
 from services.factors.compute.freshness import price_versions, stale
 from services.factors.compute.metrics import REMARKS, Metrics, Prices, has_recent_price, metrics
 from services.factors.compute.own_factors import own_factors
-from services.factors.compute.rows import FactIndex, absences, exposure_rows, metric_rows, proxy_rows
+from services.factors.compute.rows import (
+    FactIndex,
+    FactRows,
+    ProxyRow,
+    absences,
+    exposure_rows,
+    metric_rows,
+    proxy_rows,
+)
 
 __all__ = [
     "REMARKS",
     "CurveColumn",
     "Exposures",
     "FactIndex",
+    "FactRows",
     "Metrics",
     "Prices",
+    "ProxyRow",
     "ProxyTable",
     "absences",
     "curve_column",

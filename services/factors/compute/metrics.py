@@ -24,6 +24,7 @@ REMARKS: Final = (
 )
 
 _HORIZONS: Final = len(registry.RETURN_HORIZONS)
+_SESSIONS_A_BLOCK: Final = 64  # times 8 horizons and 500 symbols: 2 MB an array
 _SESSIONS_AT_ONCE: Final = 8  # times 500 symbols times 252 returns: 8 MB, some times over
 
 
@@ -156,36 +157,13 @@ def metrics(prices: Prices, sessions: DateVector, at: IntVector) -> Metrics:
         np.isfinite(close), np.where(prices.as_delivered[at], 1, 0), np.where(np.isfinite(adjusted), 2, 3)
     ).astype(np.int64)
     from_row = bases(sessions, at)
-    shape = (*close.shape, _HORIZONS)
-    price_return, total_return = np.full(shape, np.nan), np.full(shape, np.nan)
-    without = np.zeros(shape, dtype=np.bool_)
-    # Symbol by row, so that each product runs over a contiguous axis whose length the session alone decides.
-    growth = np.ascontiguousarray(prices.returns.T) + 1.0
-    split = np.ascontiguousarray(prices.split.T)
-    has_split = np.flatnonzero((split != 1.0).any(axis=1))
-    no_dividends = np.vstack([np.zeros((1, close.shape[1]), np.int64), np.cumsum(prices.price_only, axis=0)])
-    remark = np.zeros(prices.close.shape, np.int64) if prices.remark is None else prices.remark
-    remarks = np.cumsum(remark[..., None] == np.arange(1, len(REMARKS) + 1), axis=0)
-    remarks = np.concatenate([np.zeros_like(remarks[:1]), remarks])
-    remarked = np.zeros((*shape, len(REMARKS)), dtype=np.bool_)
-    correction = np.ascontiguousarray(_corrections(prices, remark).T)
-    corrected = np.flatnonzero((correction != 1.0).any(axis=1))
-    there = np.isfinite(prices.close) | np.isfinite(prices.adj_close)
-    for k, row in enumerate(at):
-        for h, base in enumerate(from_row[k]):
-            if base < 0:
-                continue
-            product = growth[:, base + 1 : row + 1].prod(axis=-1)
-            ends = there[base] & there[row]
-            over = prices.adj_close[row] / prices.adj_close[base]
-            over[corrected] *= correction[corrected, base + 1 : row + 1].prod(axis=-1)
-            bridged = np.where(np.isfinite(product), product, over)
-            total_return[k, :, h] = np.where(ends, bridged, np.nan) - 1.0
-            without[k, :, h] = no_dividends[row + 1] > no_dividends[base + 1]
-            remarked[k, :, h] = remarks[row + 1] > remarks[base + 1]
-            factor = np.ones(close.shape[1])
-            factor[has_split] = split[has_split, base + 1 : row + 1].prod(axis=-1)
-            price_return[k, :, h] = close[k] * factor / prices.close[base] - 1.0
+    horizons = _Horizons(prices)
+    # One block at least, so that there are arrays of no session too.
+    blocks = [
+        horizons.of(at[low : low + _SESSIONS_A_BLOCK], from_row[low : low + _SESSIONS_A_BLOCK])
+        for low in range(0, max(1, len(at)), _SESSIONS_A_BLOCK)
+    ]
+    price_return, total_return, without, remarked = map(np.concatenate, zip(*blocks, strict=True))
     return Metrics(
         price=np.where(np.isfinite(close), close, adjusted),
         basis=basis,
@@ -197,6 +175,70 @@ def metrics(prices: Prices, sessions: DateVector, at: IntVector) -> Metrics:
         has_base=from_row >= 0,
         adjusted_only=basis == BASES.index("adj_close"),
     )
+
+
+class _Horizons:
+    """Returns from the base sessions to some sessions. Products run one after the other, all else over a block of sessions at once."""
+
+    def __init__(self, prices: Prices) -> None:
+        self._prices = prices
+        # Symbol by row, so that each product runs over a contiguous axis whose length the session alone decides.
+        self._growth = np.ascontiguousarray(prices.returns.T) + 1.0
+        self._split = np.ascontiguousarray(prices.split.T)
+        self._has_split = np.flatnonzero((self._split != 1.0).any(axis=1))
+        remark = np.zeros(prices.close.shape, np.int64) if prices.remark is None else prices.remark
+        self._correction = np.ascontiguousarray(_corrections(prices, remark).T)
+        self._corrected = np.flatnonzero((self._correction != 1.0).any(axis=1))
+        self._no_dividends = np.vstack(
+            [np.zeros((1, prices.close.shape[1]), np.int64), np.cumsum(prices.price_only, axis=0)]
+        )
+        remarks = np.cumsum(remark[..., None] == np.arange(1, len(REMARKS) + 1), axis=0)
+        self._remarks = np.concatenate([np.zeros_like(remarks[:1]), remarks])
+        self._there = np.isfinite(prices.close) | np.isfinite(prices.adj_close)
+
+    def of(
+        self, at: IntVector, from_row: IntVector
+    ) -> tuple[FloatCube, FloatCube, NDArray[np.bool_], NDArray[np.bool_]]:
+        """Price and total returns of the sessions, whether parts of them lack dividends, and the remarks: (k, S, 8) each, and (R,) more.
+
+        at : (k,). from_row : (k, 8) of `bases`
+        """
+        prices, base, row = self._prices, np.maximum(from_row, 0), at[:, None]
+        growth, split, correction = self._products(at, from_row)
+        known = (from_row >= 0)[:, :, None]
+        over = prices.adj_close[row] / prices.adj_close[base]
+        over[:, :, self._corrected] *= correction
+        ends = known & self._there[base] & self._there[row]
+        total = np.where(ends, np.where(np.isfinite(growth), growth, over), np.nan) - 1.0
+        price = np.where(known, prices.close[row] * split / prices.close[base] - 1.0, np.nan)
+        without = known & _some_between(self._no_dividends, row, base)
+        remarked = known[..., None] & _some_between(self._remarks, row, base)
+        return tuple(np.ascontiguousarray(np.swapaxes(of, 1, 2)) for of in (price, total, without, remarked))  # type: ignore[return-value]
+
+    def _products(self, at: IntVector, from_row: IntVector) -> tuple[FloatCube, FloatCube, FloatCube]:
+        """(k, 8, S) of what the sessions after the base grew by, and of their splits; (k, 8, C) of the corrections of the corrected."""
+        shape = (len(at), _HORIZONS, len(self._growth))
+        growth, split = np.ones(shape), np.ones(shape)
+        correction = np.ones((*shape[:2], len(self._corrected)))
+        for k, end in enumerate((at + 1).tolist()):
+            for h, base in enumerate(from_row[k].tolist()):
+                if base < 0:
+                    continue
+                own = slice(base + 1, end)
+                self._growth[:, own].prod(axis=-1, out=growth[k, h])
+                if len(self._has_split):
+                    split[k, h, self._has_split] = self._split[self._has_split, own].prod(axis=-1)
+                if len(self._corrected):
+                    correction[k, h] = self._correction[self._corrected, own].prod(axis=-1)
+        return growth, split, correction
+
+
+def _some_between(counts: IntVector, row: IntVector, base: IntVector) -> NDArray[np.bool_]:
+    """(k, 8, S, …) whether there is any after the base up to the row; counts : (T + 1, S, …) up to each row. Mostly there is none."""
+    if not counts[-1].any():
+        return np.zeros((*base.shape, *counts.shape[1:]), dtype=np.bool_)
+    found: NDArray[np.bool_] = counts[row + 1] > counts[base + 1]
+    return found
 
 
 def _corrections(prices: Prices, remark: NDArray[np.int64]) -> FloatMatrix:

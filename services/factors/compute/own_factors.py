@@ -21,20 +21,20 @@ def own_factors(facts: Exposures, symbols: Sequence[str]) -> Exposures:
     joint, stderr, fit = facts.joint.copy(), facts.joint_stderr.copy(), facts.fit.copy()
     r2, resid = (layouts.element(layouts.JOINT_FIT, name) for name in ("r2", "resid_sd"))
     alone = registry.FACTOR_NAMES.index(registry.REPORTED_FACTOR)
-    for k, proxies in enumerate(facts.geometry.symbols):
-        usable = facts.geometry.usable[k]
-        for f, proxy in enumerate(proxies):
-            # The fund of a factor that is only reported is fitted like any holding, and so are the two of a difference.
-            if proxy not in column or not usable[f] or f == alone:
-                continue
-            cell = k, column[proxy]
-            if np.isnan(joint[cell][0]):
-                continue
-            reported = joint[(*cell, alone)], stderr[(*cell, alone)]
-            joint[cell] = np.where(usable, 0.0, np.nan)
-            joint[(*cell, 0)] = facts.geometry.slopes[k, f]
-            joint[(*cell, f)] = 1.0
-            stderr[cell] = np.where(usable, 0.0, np.nan)
-            joint[(*cell, alone)], stderr[(*cell, alone)] = reported
-            fit[(*cell, r2)], fit[(*cell, resid)] = 1.0, 0.0
+    table = np.array(facts.geometry.symbols, dtype=object).reshape(
+        len(facts.geometry.usable), len(registry.FACTOR_NAMES)
+    )
+    for f, proxies in enumerate(table.T):
+        # The fund of a factor that is only reported is fitted like any holding, and so are the two of a difference.
+        for proxy in set(proxies.tolist()) & column.keys() if f != alone else ():
+            at = column[proxy]
+            k = np.flatnonzero((proxies == proxy) & facts.geometry.usable[:, f] & ~np.isnan(joint[:, at, 0]))
+            usable = facts.geometry.usable[k]
+            reported = joint[k, at, alone], stderr[k, at, alone]
+            joint[k, at] = np.where(usable, 0.0, np.nan)
+            joint[k, at, 0] = facts.geometry.slopes[k, f]
+            joint[k, at, f] = 1.0
+            stderr[k, at] = np.where(usable, 0.0, np.nan)
+            joint[k, at, alone], stderr[k, at, alone] = reported
+            fit[k, at, r2], fit[k, at, resid] = 1.0, 0.0
     return replace(facts, joint=joint, joint_stderr=stderr, fit=fit)

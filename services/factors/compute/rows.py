@@ -1,7 +1,7 @@
 """Facts as table rows: labels and reasons attached once, at the edge.
 
-Column orders are those of `factors.exposures`, `factors.metrics` and `factors.proxies`. Unknown figures are NaN inside
-arrays and None in scalar columns.
+Columns have the names they have in `factors.exposures` and `factors.metrics`; rows of `factors.proxies` have its order. Unknown figures
+are NaN.
 """
 
 import bisect
@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 
 from services.factors.compute.exposures import Exposures, ProxyTable
 from services.factors.compute.metrics import BASES, Metrics
-from shared.arrays import BoolMatrix, IntVector, none_if_nan
+from shared.arrays import BoolMatrix, DateVector, IntVector
 from shared.market import registry
 
-# Rows that are Python's objects at a time.
+# Rows that are encoded at a time.
 ROWS_AT_ONCE = 2_000
-Row = tuple[Any, ...]
 Absent = Callable[[int, int], str | None]
 """(session, symbol) to the reason why there is no price, where it is known."""
 
@@ -42,67 +41,92 @@ class FactIndex:
 
 
 Cells = tuple[IntVector, IntVector]
+ProxyRow = tuple[date, str, int, list[str | None], list[float], list[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class FactPiece:
+    """Some rows of a table of facts, column by column: n of them.
+
+    ids, versions : (n,) of the symbol, and of the prices
+    sessions : (n,)
+    columns  : (n,) or (n, m) each, by name
+    reasons  : JSON
+    """
+
+    ids: IntVector
+    sessions: DateVector
+    versions: IntVector
+    columns: Mapping[str, NDArray[Any]]
+    reasons: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
 class FactRows:
-    """One row per needed (session, symbol), made where it is asked for, some thousands at a time.
+    """One row per needed (session, symbol), by symbol and session, made where it is asked for, some thousands at a time.
 
-    All at once, as Python's numbers, they would take six times the memory of the arrays that they are made of.
+    All at once, encoded, they would take twice the memory of the arrays that they are made of.
 
-    columns : (K, S) or (K, S, m) each, in the table's order between the keys and the reasons
+    columns : (K, S) or (K, S, m) each, by name
     reasons : JSON of the cells
     """
 
     labels: FactIndex
-    columns: Sequence[NDArray[Any]]
+    columns: Mapping[str, NDArray[Any]]
     reasons: Callable[[Cells], list[str]]
 
     def __len__(self) -> int:
         return int(np.count_nonzero(self.labels.needed))
 
-    def __iter__(self) -> Iterator[Row]:
-        k, s = np.nonzero(self.labels.needed)
+    def pieces(self) -> Iterator[FactPiece]:
+        labels = self.labels
+        ids, sessions = np.array(labels.ids, dtype=np.int64), np.array(labels.sessions, dtype="datetime64[D]")
+        order = np.argsort(ids)
+        at, k = np.nonzero(labels.needed.T[order])
+        s = order[at]
         for low in range(0, len(k), ROWS_AT_ONCE):
             cells = k[low : low + ROWS_AT_ONCE], s[low : low + ROWS_AT_ONCE]
-            figures = [_plain(column[cells]) for column in self.columns]
-            yield from zip(*_keys(self.labels, cells), *figures, self.reasons(cells), strict=True)
+            yield FactPiece(
+                ids[cells[1]],
+                sessions[cells[0]],
+                labels.versions[cells],
+                {name: column[cells] for name, column in self.columns.items()},
+                self.reasons(cells),
+            )
 
 
 def exposure_rows(facts: Exposures, labels: FactIndex) -> FactRows:
-    spreads = facts.spreads.reshape(*labels.needed.shape, -1)
-    columns = (
-        facts.market, facts.shrunk, facts.ir_beta, spreads, facts.joint, facts.joint_stderr, facts.fit, facts.observations(),
-        facts.quality(), facts.beyond_beta_flag(),
-    )  # fmt: skip
+    columns: dict[str, NDArray[Any]] = {
+        "market": facts.market,
+        "market_shrunk": facts.shrunk,
+        "ir_beta": facts.ir_beta,
+        "spreads": facts.spreads.reshape(*labels.needed.shape, -1),
+        "joint": facts.joint,
+        "joint_stderr": facts.joint_stderr,
+        "joint_fit": facts.fit,
+        "n_obs": facts.observations().astype(np.int16),
+        "quality": facts.quality(),
+        "flagged": facts.beyond_beta_flag(),
+    }
     contexts = [(*s, *r) for s, r in _proxies(facts.geometry)]
     return FactRows(labels, columns, _reasons(facts, labels, facts.n_obs == 0, contexts))
 
 
 def metric_rows(facts: Metrics, labels: FactIndex) -> FactRows:
-    basis = np.array(BASES, dtype=object)[facts.basis]
-    columns = (facts.price, basis, facts.price_return, facts.total_return, facts.volatility, facts.quality())
+    columns: dict[str, NDArray[Any]] = {
+        "price": facts.price,
+        "price_basis": np.array(BASES, dtype=object)[facts.basis],
+        "price_return": facts.price_return,
+        "total_return": facts.total_return,
+        "volatility": facts.volatility,
+        "quality": facts.quality(),
+    }
     contexts = [tuple(row) for row in facts.has_base.tolist()]
     return FactRows(labels, columns, _reasons(facts, labels, np.isnan(facts.price), contexts))
 
 
 def _proxies(table: ProxyTable) -> Iterator[tuple[tuple[str | None, ...], tuple[str | None, ...]]]:
     return zip(table.symbols, table.reasons, strict=True)
-
-
-def _keys(labels: FactIndex, cells: Cells) -> tuple[list[Any], ...]:
-    """The four columns every fact begins with."""
-    k, s = (index.tolist() for index in cells)
-    versions = labels.versions[cells].tolist()
-    return [labels.ids[i] for i in s], [labels.sessions[i] for i in k], [registry.MODEL_VERSION] * len(k), versions
-
-
-def _plain(values: NDArray[Any]) -> list[Any]:
-    """A column as Python's values: of a single figure null where it is unknown, which an array says by NaN."""
-    if values.ndim == 1 and values.dtype == np.float64:
-        return [none_if_nan(value) for value in values.tolist()]
-    plain: list[Any] = values.tolist()
-    return plain
 
 
 def _reasons(
@@ -131,7 +155,7 @@ def _reasons(
 
 def proxy_rows(
     table: ProxyTable, needed: NDArray[np.bool_], *, sessions: Sequence[date], versions: NDArray[np.int64]
-) -> list[Row]:
+) -> list[ProxyRow]:
     """One row per needed session; `needed` and `versions` are (K,)."""
     return [
         (

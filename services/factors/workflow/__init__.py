@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.factors import compute, store
+from services.factors.store import saving
 from services.factors.workflow.inputs import Inputs, read_held_symbols, read_inputs
 from services.factors.workflow.outcomes import unit_outcomes
 from services.factors.workflow.waits import PATIENCE, find_deferred, find_factor_waits, judge, put_off_sessions
 from shared.arrays import FloatMatrix
-from shared.db import bulk
 from shared.db.kept_prices import KeptPrices
 from shared.ledger import Completed, Deferral, Outcome
 from shared.market import registry
@@ -27,12 +26,14 @@ from shared.work import Batch, Phase, UnitKey
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Rows for the tables, in the order of the store's columns, and the outcome of every unit of the batch."""
+    """Rows for the tables, and the outcome of every unit of the batch."""
 
     outcomes: Mapping[UnitKey, Outcome]
-    exposures: bulk.Records = field(default_factory=list)
-    metrics: bulk.Records = field(default_factory=list)
-    proxies: list[tuple[Any, ...]] = field(default_factory=list)
+    exposures: compute.FactRows | None = None
+    metrics: compute.FactRows | None = None
+    proxies: Sequence[compute.ProxyRow] = ()
+    new: bool = False
+    """Nothing is stored of the facts' symbols and sessions."""
     deferred: Mapping[UnitKey, Deferral] = field(default_factory=dict)
     """Units that wait for a proxy of one of their factors."""
 
@@ -122,11 +123,12 @@ class FactorsWorker:
                 sessions=inputs.batch.sessions,
                 versions=inputs.proxy_versions,
             ),
+            new=not (needed & inputs.has_row[:, todo]).any(),
         )
 
     async def save(self, conn: AsyncConnection, results: Results, raised: Completed) -> None:
         """Facts belong to symbols, not to units: they are stored even if every unit has meanwhile been completed."""
-        await store.save(conn, results.exposures, results.metrics, results.proxies)
+        await saving.save(conn, results.exposures, results.metrics, results.proxies, new=results.new)
 
 
 def _rectangle(inputs: Inputs, ids: Sequence[int]) -> compute.Prices:

@@ -33,6 +33,16 @@ class Design:
 def design(panel: Panel, model: FactorModel, sessions: IntVector) -> Design:
     """The regressors of the distinct `sessions`."""
     sessions = np.unique(sessions)
+    factors = panel.proxies.shape[1]
+    base, solve = np.empty((2, len(sessions), factors + 1, BETA_WINDOW))
+    scale = np.empty((len(sessions), factors))
+    for part in blocks(len(sessions)):
+        base[part], solve[part], scale[part] = _regressors(panel, model, sessions[part])
+    return Design(sessions, base, solve, scale)
+
+
+def _regressors(panel: Panel, model: FactorModel, sessions: IntVector) -> tuple[FloatCube, FloatCube, FloatMatrix]:
+    """(base, solve, scale) of the sessions."""
     proxies = np.maximum(panel.proxies[sessions], 0)
     there = model.available[sessions]
     raw = panel.windows()[proxies, sessions[:, None], -BETA_WINDOW:]
@@ -52,7 +62,7 @@ def design(panel: Panel, model: FactorModel, sessions: IntVector) -> Design:
     system[:, styles, styles] += JOINT_PENALTY * BETA_WINDOW
     # A session without a market has no regression, and one that stands still none either: masked by the scale.
     system[~usable[:, 0]] = np.eye(factors + 1)
-    return Design(sessions, base, np.matmul(np.linalg.inv(system), base), scale)
+    return base, np.matmul(np.linalg.inv(system), base), scale
 
 
 def exposure_errors(of: Design, sessions: IntVector, series: FloatMatrix) -> FloatMatrix:

@@ -43,6 +43,7 @@ from services.risk.compute.tail_parts import ReturnsOf, filled_returns, own_retu
 from services.risk.compute.volatility import ANNUAL
 from shared import progress
 from shared.arrays import FloatMatrix, FloatVector, IntVector
+from shared.market import layouts
 from shared.market.registry import NAV_WINDOW, VOLATILITY_MIN_SHARE
 
 MOST_PAIRS = 12_000  # distinct (symbol, session) series of LOOKBACK returns at a time: about 50 MB each copy
@@ -68,10 +69,11 @@ def build_reports(panel: Panel, book: Book, scenarios: Scenarios) -> list[RiskRe
     """Reports of all units of the book, in its order."""
     book = with_deltas(panel, book)
     model = factor_model(panel)
+    labels = factor_labels(model)
     shared = _Shared(
         model,
-        factor_labels(model),
-        moves(model, stress.all_shocks(scenarios, model, panel.sessions), scenarios, panel.sessions),
+        labels,
+        moves(model, stress.all_shocks(scenarios, model, panel.sessions), scenarios, panel.sessions, labels),
         find_odd_moves(panel),
     )
     found: dict[int, RiskReport] = {}
@@ -201,9 +203,23 @@ def _reports(panel: Panel, book: Book, shared: _Shared, measured: _Measured, gro
             coverage=float(covered[i]),
             reasons=reasons[i].to_documents(),
             risk=risk[i],
-            columns=dict(zip(columns, values, strict=True)) | measured.matrices[u].columns,
+            columns=without_what_follows(dict(zip(columns, values, strict=True)) | measured.matrices[u].columns),
         )
     return found
+
+
+def without_what_follows(columns: dict[str, Any]) -> dict[str, Any]:
+    """The columns of a unit without those that follow of the others beside them, where nothing in it is an option: who answers
+    works them out (docs/decisions/0087-less-of-a-row.md)."""
+    if columns["stress_direct"] is not None:
+        return columns
+    parts = np.asarray(columns["tail_parts"], dtype=np.float64).reshape(-1, len(layouts.TAIL_PARTS))
+    return columns | {
+        "weights": None,
+        "tilts": None,
+        "contribution_shares": None,
+        "tail_parts": parts[:, 1:].ravel(),
+    }
 
 
 def _nav_volatility(panel: Panel, book: Book, units: IntVector) -> NavVolatility:

@@ -154,8 +154,8 @@ def _factor_columns(stack: PortfolioGroup, labels: FactorLabels, shares: list[Fl
     sessions = stack.sessions.tolist()
     return {
         "factor_shares": [shares[i][labels.index[session]] for i, session in enumerate(sessions)],
-        "model_factors": [labels.names[session] for session in sessions],
-        "factor_correlations": [labels.correlations[session] for session in sessions],
+        "factor_names": [labels.names[session] for session in sessions],
+        "factor_matrix": [labels.correlations[session] for session in sessions],
     }
 
 

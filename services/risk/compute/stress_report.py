@@ -11,6 +11,7 @@ from uuid import UUID
 import numpy as np
 
 from services.risk.compute.aggregation import Exposures
+from services.risk.compute.correlations import FactorLabels
 from services.risk.compute.factor_model import FactorModel
 from services.risk.compute.inputs import OPTION, Book, Panel, PortfolioGroup
 from services.risk.compute.reasons import (
@@ -45,7 +46,7 @@ class Moves:
     """By session, those shocks as they are stored, with the C × F returns of the raw proxies, scripted or implied, that are shown; NaN
     where there is none."""
     shocks_ids: list[UUID]
-    """By session, what they are stored under: a digest of them, the same for all portfolios."""
+    """By session, what they are stored under: a digest of them and of the factors' labels, the same for all portfolios."""
     volatility: FloatMatrix | None
     """(2, 2 C) what becomes of implied volatilities, relative and points, in the order of the shocks; None where no scenario says."""
     withheld: BoolMatrix
@@ -64,7 +65,9 @@ class Moves:
     """By session, (scenario, factor) of what a replay knows nothing of."""
 
 
-def moves(model: FactorModel, shocks: list[Shocks], scenarios: Scenarios, sessions: Sequence[date]) -> Moves:
+def moves(
+    model: FactorModel, shocks: list[Shocks], scenarios: Scenarios, sessions: Sequence[date], labels: FactorLabels
+) -> Moves:
     """All scenarios side by side."""
     durations = [None if (of := scenarios.duration_on(session)) is None else of.as_of for session in sessions]
     of_yields = [c for c, shock in enumerate(shocks) if shock.scenario.rates_bp is not None]
@@ -93,7 +96,7 @@ def moves(model: FactorModel, shocks: list[Shocks], scenarios: Scenarios, sessio
         tuple(shock.scenario.id for shock in shocks),
         both,
         packed,
-        [UUID(bytes=sha256(of_session).digest()[:16]) for of_session in packed],
+        [_digest(*of_session) for of_session in zip(packed, labels.names, labels.correlations, strict=True)],
         _volatility(shocks),
         withheld,
         reasons,
@@ -103,6 +106,11 @@ def moves(model: FactorModel, shocks: list[Shocks], scenarios: Scenarios, sessio
         _scenarios_by_session([shock.implausible.any(axis=1) for shock in shocks]),
         _listed_pairs([shock.not_replayed for shock in shocks]),
     )
+
+
+def _digest(shocks: bytes, names: Sequence[str], correlations: FloatVector) -> UUID:
+    whole = b"\0".join([shocks, *(name.encode() for name in names), correlations.astype("<f8").tobytes()])
+    return UUID(bytes=sha256(whole).digest()[:16])
 
 
 def _volatility(shocks: list[Shocks]) -> FloatMatrix | None:

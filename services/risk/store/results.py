@@ -7,9 +7,11 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -36,32 +38,45 @@ def _each(encode: Callable[[Any], bytes]) -> Encoder:
     return lambda column: [encode(value) for value in column]
 
 
+def _texts(column: Sequence[Sequence[str | None]]) -> list[bytes]:
+    """Reasons of which mostly there are none: null, where all are."""
+    return [binary.NULL if not any(texts) else binary.text_array(texts) for texts in column]
+
+
+def _counts(column: Sequence[NDArray[np.int64]]) -> list[bytes]:
+    """One number for all, where all are the same."""
+    return binary.int2_arrays([of[:1] if len(of) and (of == of[0]).all() else of for of in map(np.asarray, column)])
+
+
 WHOLE: dict[str, Encoder] = {
     "quality": _each(binary.text), "coverage": _each(binary.float8), "reasons": _each(binary.jsonb),
     "risk": _each(binary.jsonb), "scenario_set": _each(binary.text), "provisional": binary.booleans,
 }  # fmt: skip
 FIGURES: dict[str, Encoder] = {
     **dict.fromkeys(
-        ("weights", "exposure_values", "betas", "greeks", "realized_252", "forecast_21"), binary.float8_arrays
-    ),
-    **dict.fromkeys(("symbols", "beta_reasons", "series_reasons", "excluded"), _each(binary.text_array)),
-    "har": binary.bool_arrays,
-    **dict.fromkeys(
-        ("tilts", "contributions", "contribution_shares", "exposures", "exposure_errors", "tail_parts"),
+        (
+            "exposure_values", "betas", "greeks", "realized_252", "forecast_21", "contributions", "exposures", "exposure_errors",
+            "tail_parts", "factor_shares", "correlations", "forecasts",
+        ),
         binary.float8_arrays,
     ),
-    "exposure_limited": binary.bool_arrays,
-    **dict.fromkeys(("proxies", "exposure_reasons", "model_factors", "stress_reasons"), _each(binary.text_array)),
-    **dict.fromkeys(("factor_shares", "factor_correlations", "correlations"), binary.float8_arrays),
-    **dict.fromkeys(("correlation_n_obs", "clusters", "stress_capped"), binary.int2_arrays),
-    **dict.fromkeys(("stress_direct", "stress_propagated"), _or_null(binary.float8_arrays)),
-    **dict.fromkeys(("shrinkage", "mean_correlation", "uncovered_value"), _each(binary.float8)),
-    "forecasts": binary.float8_arrays,
-    "realized_return": _each(binary.float8),
+    **dict.fromkeys(("symbols", "proxies"), _each(binary.text_array)),
+    **dict.fromkeys(("beta_reasons", "series_reasons", "excluded", "exposure_reasons", "stress_reasons"), _texts),
+    **dict.fromkeys(("har", "exposure_limited"), binary.bool_arrays),
+    "correlation_n_obs": _counts,
+    **dict.fromkeys(("clusters", "stress_capped"), binary.int2_arrays),
+    # Of a portfolio without options these follow of the others.
+    **dict.fromkeys(
+        ("weights", "tilts", "contribution_shares", "stress_direct", "stress_propagated"), _or_null(binary.float8_arrays)
+    ),
+    **dict.fromkeys(
+        ("shrinkage", "mean_correlation", "uncovered_value", "realized_return", "nav"), _each(binary.float8)
+    ),
     "duration_as_of": _each(binary.day),
-    "nav": _each(binary.float8),
     "shocks_id": _each(binary.uuid),
-}
+}  # fmt: skip
+# Stored once for all portfolios of a session; rows of before have them themselves.
+SHARED_COLUMNS = ("stress_shocks", "model_factors", "factor_correlations")
 FIGURE_COLUMNS = tuple(FIGURES)
 COLUMNS = WHOLE | FIGURES
 RESULT_COLUMNS = (*KEY_COLUMNS, *COLUMNS)
@@ -91,19 +106,38 @@ async def save_scenarios(conn: AsyncConnection, digest: str, scenarios: str, dur
     )
 
 
-async def save_shocks(conn: AsyncConnection, shocks: Mapping[UUID, bytes]) -> None:
-    """Keep the shocks that results refer to: those of a session, which all its portfolios have in common."""
+class OfSession(NamedTuple):
+    """What all portfolios of a session have in common: what the scenarios do to the factors, as `pack_shocks` has it; the factors that
+    are available, and the upper triangle of their correlations."""
+
+    shocks: bytes
+    factor_names: Sequence[str]
+    factor_matrix: NDArray[np.float64]
+
+
+async def save_shared(conn: AsyncConnection, of_sessions: Mapping[UUID, OfSession]) -> None:
+    """Keep what results refer to."""
     known = await conn.execute(
         text("SELECT shocks_id FROM risk.stress_shocks WHERE shocks_id = ANY (CAST(:ids AS uuid[]))"),
-        {"ids": list(shocks)},
+        {"ids": list(of_sessions)},
     )
-    if new := sorted(shocks.keys() - set(known.scalars())):
+    if new := sorted(of_sessions.keys() - set(known.scalars())):
+        found = [of_sessions[one] for one in new]
         await conn.execute(
+            # Arrays as the server reads them from text, because they differ in length: the shortest decimals are exact.
             text("""
-                INSERT INTO risk.stress_shocks (shocks_id, shocks)
-                SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:shocks AS bytea[])) ON CONFLICT (shocks_id) DO NOTHING
+                INSERT INTO risk.stress_shocks (shocks_id, shocks, factor_names, factor_matrix)
+                SELECT id, shocks, CAST(names AS text[]), CAST(matrix AS float8[])
+                FROM unnest(CAST(:ids AS uuid[]), CAST(:shocks AS bytea[]), CAST(:names AS text[]), CAST(:matrices AS text[]))
+                    AS s (id, shocks, names, matrix)
+                ON CONFLICT (shocks_id) DO NOTHING
             """),
-            {"ids": new, "shocks": [shocks[one] for one in new]},
+            {
+                "ids": new,
+                "shocks": [of.shocks for of in found],
+                "names": ["{" + ",".join(of.factor_names) + "}" for of in found],
+                "matrices": ["{" + ",".join(map(repr, of.factor_matrix.tolist())) + "}" for of in found],
+            },
         )
 
 
@@ -199,7 +233,8 @@ async def save(
         # The units are ours until this transaction ends, so nobody else can put results there meanwhile.
         await conn.execute(text(f"INSERT INTO risk.results ({listed}) SELECT {listed} FROM staged_results"))
         return
-    updates = ", ".join(f"{column} = excluded.{column}" for column in RESULT_COLUMNS[2:])
+    # What a row of before has itself is another session's model than the one that the new one refers to.
+    updates = ", ".join(f"{column} = excluded.{column}" for column in (*RESULT_COLUMNS[2:], *SHARED_COLUMNS))
     await conn.execute(
         text(f"""
             INSERT INTO risk.results ({listed}) SELECT {listed} FROM staged_results ORDER BY portfolio_id, session

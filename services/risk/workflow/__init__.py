@@ -79,8 +79,8 @@ class RiskResults:
     rows: Mapping[UnitKey, bytes]
     scenarios: Scenarios
     """What they were computed with."""
-    shocks: Mapping[UUID, bytes]
-    """By digest, what the scenarios do to the factors on each session."""
+    shared: Mapping[UUID, store.OfSession]
+    """By digest, what all portfolios of a session have in common."""
 
 
 class RiskWorker:
@@ -123,7 +123,12 @@ class RiskWorker:
             dict(zip(keys, outcomes, strict=True)),
             dict(zip(keys, store.encode_rows(whole | figures), strict=True)),
             own,
-            {report.columns["shocks_id"]: report.columns["shocks"] for report in found},
+            {
+                report.columns["shocks_id"]: store.OfSession(
+                    *(report.columns[name] for name in ("shocks", "factor_names", "factor_matrix"))
+                )
+                for report in found
+            },
         )
 
     async def save(self, conn: AsyncConnection, results: RiskResults, raised: Completed) -> None:
@@ -131,5 +136,5 @@ class RiskWorker:
         if raised.revision:
             of = results.scenarios
             await store.save_scenarios(conn, of.digest(), of.to_json(), of.durations_to_json())
-            await store.save_shocks(conn, results.shocks)
+            await store.save_shared(conn, results.shared)
         await store.save(conn, results.rows, raised.revision, MODEL_VERSION)

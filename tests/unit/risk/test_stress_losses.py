@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
-from services.coordinator.results.risk_rows import read_legs
+from services.coordinator.results.risk_rows import read_legs, read_shares, read_tails, read_tilts, read_weights
 from services.risk.compute import stress_report
 from services.risk.compute.inputs import Book, Panel
 from services.risk.compute.reasons import to_rows
 from services.risk.compute.report import RiskReport, build_reports
+from services.risk.workflow import _json as as_json
 from shared.arrays import BoolMatrix, FloatCube, FloatMatrix, FloatVector
 from shared.market.registry import FACTOR_NAMES
 from shared.market.stress_losses import pack_shocks
@@ -80,7 +82,22 @@ def rows_of(panel: Panel, book: Book) -> list[Mapping[str, Any]]:
 
 def as_stored(report: RiskReport) -> Mapping[str, Any]:
     """The columns as the driver gives them back."""
-    return {name: of.tolist() if isinstance(of, np.ndarray) else of for name, of in report.columns.items()}
+    columns = {name: of.tolist() if isinstance(of, np.ndarray) else of for name, of in report.columns.items()}
+    return columns | {"risk": json.loads(as_json(report.risk))}
+
+
+def doubles(values: Sequence[float]) -> bytes:
+    return np.array(values, dtype=np.float64).tobytes()
+
+
+READ: Mapping[str, Callable[[Mapping[str, Any]], Sequence[float]]] = {
+    "weights": read_weights,
+    "tilts": read_tilts,
+    "contribution_shares": read_shares,
+    "tail_parts": read_tails,
+    "stress_direct": lambda row: read_legs(row)[0],
+    "stress_propagated": lambda row: read_legs(row)[1],
+}
 
 
 def compare(panel: Panel, book: Book, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
@@ -90,15 +107,14 @@ def compare(panel: Panel, book: Book, monkeypatch: pytest.MonkeyPatch) -> tuple[
         patch.setattr(stress_report, "_is_told_by_values", lambda _, stack: np.zeros(len(stack.units), dtype=np.bool_))
         full = rows_of(panel, book)
     for left_out, stored in zip(short, full, strict=True):
-        assert stored["stress_direct"] is not None
-        expected = [np.array(stored[name]).tobytes() for name in ("stress_direct", "stress_propagated")]
-        assert [np.array(leg).tobytes() for leg in read_legs(left_out)] == expected
-        legs = ("stress_direct", "stress_propagated")
+        for name, read in READ.items():
+            assert doubles(read(left_out)) == doubles(stored[name]), name
+            assert doubles(read(stored)) == doubles(stored[name]), "what is stored is answered as it is"
         assert all(
             np.array_equal(np.asarray(left_out[name], dtype=object), np.asarray(stored[name], dtype=object))
             or str(left_out[name]) == str(stored[name])
             for name in stored
-            if name not in legs
+            if name not in READ
         )
     count = sum(row["stress_direct"] is None for row in short)
     return count, len(short) - count

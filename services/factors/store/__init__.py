@@ -1,4 +1,4 @@
-"""SQL of the factors service: what it reads of the others' tables (of prices each column packed), and the symbol facts it owns."""
+"""SQL of what the factors service reads of the others' tables (of prices each column packed), and of its own facts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.arrays import FloatVector, IntVector
-from shared.db import bulk, locks, packed
+from shared.db import locks, packed
 from shared.market.curve import Curve
 
 # Into how many keys symbols fall: one lock a symbol would exhaust the server's lock table.
@@ -97,10 +97,14 @@ async def symbol_ids(conn: AsyncConnection, symbols: Iterable[str]) -> dict[str,
 async def lock_symbols(conn: AsyncConnection, ids: Iterable[int]) -> None:
     """Hold the symbols until the transaction ends. Keys are taken in order, so two callers wait but never deadlock."""
     stripes = sorted({symbol_id % LOCK_STRIPES for symbol_id in ids})
-    for stripe in stripes:
+    if stripes:
+        # A function that changes something is called after the order is made, row by row.
         await conn.execute(
-            text("SELECT pg_advisory_xact_lock(CAST(:class AS int), CAST(:stripe AS int))"),
-            {"class": locks.FACTOR_SYMBOLS, "stripe": stripe},
+            text("""
+                SELECT pg_advisory_xact_lock(CAST(:class AS int), stripe) FROM unnest(CAST(:stripes AS int[])) AS s (stripe)
+                ORDER BY stripe
+            """),
+            {"class": locks.FACTOR_SYMBOLS, "stripes": stripes},
         )
 
 
@@ -261,40 +265,3 @@ async def curves(conn: AsyncConnection, first: date, last: date) -> tuple[list[C
     )
     found = [(Curve(day, tuple(tenors), tuple(yields)), change) for day, tenors, yields, change in rows]
     return [curve for curve, _ in found], [change for _, change in found]
-
-
-EXPOSURE_COLUMNS = (
-    "symbol_id", "session", "model_version", "price_version", "market", "market_shrunk", "ir_beta", "spreads", "joint",
-    "joint_stderr", "joint_fit", "n_obs", "quality", "flagged", "reasons",
-)  # fmt: skip
-METRIC_COLUMNS = (
-    "symbol_id", "session", "model_version", "price_version", "price", "price_basis", "price_return", "total_return",
-    "volatility", "quality", "reasons",
-)  # fmt: skip
-PROXY_COLUMNS = ("session", "model_version", "price_version", "proxies", "slopes", "sigmas")
-
-
-async def save(conn: AsyncConnection, exposures: bulk.Records, metrics: bulk.Records, proxies: bulk.Records) -> None:
-    """Store facts. One that was computed from older prices than the stored one is dropped, whoever commits first."""
-    await _upsert(conn, "exposures", EXPOSURE_COLUMNS, ("symbol_id", "session"), exposures)
-    await _upsert(conn, "metrics", METRIC_COLUMNS, ("symbol_id", "session"), metrics)
-    await _upsert(conn, "proxies", PROXY_COLUMNS, ("session",), proxies)
-
-
-async def _upsert(
-    conn: AsyncConnection, table: str, columns: Sequence[str], key: Sequence[str], records: bulk.Records
-) -> None:
-    if not records:
-        return
-    await bulk.stage(conn, f"staged_{table}", f"factors.{table}", columns, records)
-    listed, keys = ", ".join(columns), ", ".join(key)
-    updates = ", ".join(f"{c} = excluded.{c}" for c in columns if c not in key)
-    # In key order: two handlers that store the same facts wait for one another instead of deadlocking.
-    await conn.execute(
-        text(f"""
-            INSERT INTO factors.{table} AS stored ({listed}) SELECT {listed} FROM staged_{table} ORDER BY {keys}
-            ON CONFLICT ({keys}) DO UPDATE SET {updates}, computed_at = clock_timestamp()
-            WHERE excluded.price_version >= stored.price_version
-        """)
-    )
-    await conn.execute(text(f"DROP TABLE staged_{table}"))
