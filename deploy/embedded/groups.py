@@ -1,9 +1,10 @@
 """Consumer groups of the embedded broker, opened before their consumers come.
 
-This broker lets a group's first member wait for half of its session timeout, five seconds with ours, in case others come; and a group
-keeps the timeout of its first member, also once that has left. So a member with a short one joins each group and leaves it while the
-schema is looked at, and those that follow wait for a second. Only where no group has two members, as in `leadline up`: the broker
-would take each of two for dead between its heartbeats.
+This broker lets a group's first member wait in case others come: a second, as often as half of the session timeout is not over. It
+looks at that for the first time when a joining member has waited for no millisecond yet; and a group keeps the timeout of its first
+member, also once that has left. So a member with a timeout of one millisecond joins each group and leaves it while the schema is looked
+at; neither it nor those that follow wait. Only where no group has two members, as in `leadline up`: the broker would take each of two
+for dead between its heartbeats. One that is alone is not, however late its heartbeat: the heartbeat itself says that it lives.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from shared.settings import ServiceSettings
 
 log = logging.getLogger(__name__)
 
-# The broker answers after a second at the earliest; the member must count as dead by then, or who follows waits for three more.
-SESSION_TIMEOUT_MS = 500
+# Half of it is no whole millisecond: nobody has waited for less. And the member counts as dead at once, should it not have left.
+SESSION_TIMEOUT_MS = 1
+# Longer than the member lives: it sends none.
+HEARTBEAT_MS = 1_000
 OPENING_SECONDS = 10.0
 
 
@@ -45,7 +48,7 @@ async def _open(settings: ServiceSettings, service: str) -> None:
         client_id="leadline-groups",
         group_id=group_id(service, settings.kafka_namespace),
         session_timeout_ms=SESSION_TIMEOUT_MS,
-        heartbeat_interval_ms=SESSION_TIMEOUT_MS // 3,
+        heartbeat_interval_ms=HEARTBEAT_MS,
         enable_auto_commit=False,
     )
     try:
