@@ -10,12 +10,16 @@ for dead between its heartbeats. One that is alone is not, however late its hear
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
+from deploy.embedded.composition import create_topics
+from deploy.embedded.rotating_log import RotatingLog
+from shared.db.roles import SERVICES
 from shared.events.topics import TOPICS
 from shared.messaging.consumer import group_id
 from shared.messaging.security import client_options
@@ -28,6 +32,32 @@ SESSION_TIMEOUT_MS = 1
 # Longer than the member lives: it sends none.
 HEARTBEAT_MS = 1_000
 OPENING_SECONDS = 10.0
+
+
+@contextlib.asynccontextmanager
+async def opening_groups(settings: ServiceSettings, stream: RotatingLog) -> AsyncIterator[None]:
+    """Make the topics and open the consumers' groups beside what the block does; both are done when it ends.
+
+    stream : what the client library says of a busy machine is none of the terminal's
+    """
+
+    async def work() -> None:
+        await create_topics(settings)
+        await open_groups(settings, SERVICES)
+
+    handler = logging.StreamHandler(stream)
+    loggers = [logging.getLogger("aiokafka"), log]
+    for logger in loggers:
+        logger.addHandler(handler)
+    opening = asyncio.create_task(work())
+    try:
+        yield
+        await opening
+    finally:
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+        for logger in loggers:
+            logger.removeHandler(handler)
 
 
 async def open_groups(settings: ServiceSettings, services: Sequence[str]) -> None:

@@ -51,7 +51,7 @@ def test_another_library_or_a_later_day_is_computed(
         raise AssertionError("the library was asked")
 
     if installed != "the table's":
-        monkeypatch.setattr(exchange_sessions.importlib.metadata, "version", lambda _: installed)
+        monkeypatch.setattr("importlib.metadata.version", lambda _: installed)
     monkeypatch.setattr(exchange_sessions, "from_library", refuse)
     if asked:
         with pytest.raises(AssertionError, match="the library was asked"):
