@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import date
+from pathlib import Path
 
 import pytest
 from alembic.script import ScriptDirectory
@@ -96,6 +97,26 @@ def test_the_newest_revision_is_known_without_the_library_of_migrations() -> Non
     assert head() == ScriptDirectory.from_config(migrate._config()).get_current_head()
     code = "import sys, shared.application, shared.db.migrate as m; m.head(); print('alembic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+async def test_a_probe_reads_no_migration_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fifty files, compiled anew each time, kept the event loop longer than all else that is answered."""
+    read: list[Path] = []
+    glob = Path.glob
+
+    def count(directory: Path, pattern: str) -> Iterator[Path]:
+        read.append(directory)
+        return glob(directory, pattern)
+
+    monkeypatch.setattr(Path, "glob", count)
+    monkeypatch.setattr(ScriptDirectory, "from_config", lambda _: pytest.fail("the migrations were compiled"))
+    head.cache_clear()
+    engine = create_engine(database.url("coordinator"), application="test", pool_size=1)
+    try:
+        assert [await at_head(engine) for _ in range(3)] == [True] * 3
+    finally:
+        await engine.dispose()
+    assert read == [migrate.MIGRATIONS / "versions"]
 
 
 async def test_a_schema_that_is_there_is_not_migrated_again(
