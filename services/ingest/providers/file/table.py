@@ -31,6 +31,11 @@ REPLACED = "\N{REPLACEMENT CHARACTER}"
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
+def give_memory_back() -> None:
+    """To the system, what reading a file took: some times as much as is kept of it."""
+    pa.default_memory_pool().release_unused()
+
+
 def open_table(path: Path, *, skip: bool = False) -> tuple[pa.Table, Problems]:
     """Columns under their lower-case names. CSV cells stay text, so that an error can quote what is written there."""
     parquet = path.suffix.lower() in {".parquet", ".pq"}
