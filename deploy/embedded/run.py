@@ -126,23 +126,31 @@ async def run_embedded(
             services, computing = await _start_services(
                 stack, supervisor, listener, early, directory=directory, urls=urls, values=values
             )
-        stack.enter_context(
-            state.announce_addresses(
-                directory,
-                url=services.url,
-                database=urls["coordinator"],
-                ingest_database=urls["ingest"],
-                kafka=bus.bootstrap,
-                computation=f"http://127.0.0.1:{computing.port}",
-                **_choices(values),
-            )
-        )
+        stack.enter_context(_announce(directory, services, computing, urls, values))
         if own_token is None:
             stack.enter_context(state.register_server(directory, services.port))
         supervisor.after_restart(bus, lambda: create_topics(services.apps["coordinator"].state.service.settings))
         await stack.enter_async_context(supervisor.keep_watch())
         await stack.enter_async_context(priority.keep_lowered(lambda: supervisor.current(database).child.process.pid))
         yield Embedded(services, database.url(), Path(log.name), supervisor, token)
+
+
+def _announce(
+    directory: Path,
+    services: Composition,
+    computing: computation.Computation,
+    urls: Mapping[str, str],
+    values: Mapping[str, Any],
+) -> contextlib.AbstractContextManager[None]:
+    return state.announce_addresses(
+        directory,
+        url=services.url,
+        database=urls["coordinator"],
+        ingest_database=urls["ingest"],
+        kafka=values["kafka"],
+        computation=f"http://127.0.0.1:{computing.port}",
+        **_choices(values),
+    )
 
 
 async def _prepare_schema(database: postgres.Postgres, passwords: dict[str, str]) -> None:
