@@ -16,7 +16,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import for_code
 from aiokafka.protocol.admin import CreateAclsRequest
 
-from deploy.embedded.composition import create_app, settings_of
+from deploy.embedded.choices import settings_of
+from deploy.embedded.composition import create_app
 from shared.db.roles import SERVICES, role_of
 from shared.errors import ConfigurationError
 from shared.events import asyncapi

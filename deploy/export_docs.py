@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deploy import acls, settings_reference
-from deploy.embedded.composition import create_app, settings_of
+from deploy.embedded.choices import settings_of
+from deploy.embedded.composition import create_app
 from shared.db.roles import SERVICES
 from shared.events import asyncapi
 from shared.service import Service

@@ -22,3 +22,9 @@ def switch_often() -> None:
 def collect_rarely() -> None:
     """For the whole process. What is in no cycle is freed at once, as ever."""
     gc.set_threshold(*COLLECT_AFTER)
+
+
+def collect_from_now_on() -> None:
+    """For the whole process, once it has started: what there is by now stays as long as the process, and is not looked through again."""
+    gc.freeze()
+    gc.enable()

@@ -14,8 +14,10 @@ from typing import Any
 import httpx2
 import uvicorn
 from fastapi import FastAPI
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 
+from deploy.embedded.choices import settings_of
+from deploy.embedded.process import HEALTHY_SECONDS
 from shared.db.roles import SERVICES
 from shared.errors import ConfigurationError
 from shared.head_deadline import bound_heads
@@ -23,7 +25,6 @@ from shared.messaging.broker import ensure_topics
 from shared.service import Service
 from shared.settings import ServiceSettings
 
-HEALTHY_SECONDS = 90.0
 HTTP_GOODBYE_SECONDS = 3
 
 
@@ -38,21 +39,6 @@ class Composition:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
-
-
-def settings_of(service: str, **values: Any) -> ServiceSettings:
-    """A service's settings: what is given here, and the environment for the rest.
-
-    By convention `services.<name>.settings` has `<Name>Settings`, and `services.<name>.app` has `create_app(settings)`.
-    Raises `ConfigurationError` for a value that cannot be.
-    """
-    module = importlib.import_module(f"services.{service}.settings")
-    try:
-        settings = getattr(module, f"{service.capitalize()}Settings")(**values)
-    except ValidationError as error:
-        raise ConfigurationError(f"settings of {service}: {error}") from error
-    assert isinstance(settings, ServiceSettings)
-    return settings
 
 
 def create_app(service: str, settings: ServiceSettings) -> FastAPI:

@@ -1,4 +1,5 @@
-"""The four computing services of `leadline up`, in a process of their own.
+"""The process of the four computing services of `leadline up`, as whoever starts it sees it; what runs in it is
+`deploy.embedded.computing`.
 
 What computes holds the interpreter for itself now and then, and takes memory: neither keeps the API from answering here. A process
 that dies of a portfolio is started again by the supervisor, and its work is taken up by the ledger's rules.
@@ -7,37 +8,24 @@ that dies of a portfolio is started again by the supervisor, and its work is tak
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import importlib
 import json
 import os
-import signal
-import socket
 import sys
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-from fastapi import FastAPI
-from fastapi.responses import JSONResponse, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-
 from deploy.embedded import priority
-from deploy.embedded.composition import HEALTHY_SECONDS, Composition, InnerServer, composition
-from deploy.embedded.process import Child, free_port, start, stop_orphan, wait_for_port
-from deploy.embedded.rotating_log import RotatingLog
+from deploy.embedded.process import HEALTHY_SECONDS, Child, free_port, start, stop_orphan, wait_for_port
 from shared.db.roles import PHASE_SERVICES
 from shared.errors import ConfigurationError
 
 PORT_ATTEMPTS = 5
 # It is started again after each of these: one that a portfolio kills needs eight deaths until that portfolio is blocked.
 PAUSES_SECONDS = (1.0,) * 30
-PARENT_SECONDS = 1.0
-INSTRUCTION_SECONDS = 0.02
+LOOK_SECONDS = 0.02
 # Secrets that it has no use for.
 OF_THE_API = ("token", "api_database_url")
 
@@ -53,14 +41,31 @@ class Computation:
         self.child.stop(within=3.0)
 
 
-def start_early(state: Path) -> Computation:
-    """Start the process before there is anything for it to work with: it imports, and waits for what `serve` tells it.
+def start_early(state: Path, values: Mapping[str, Any]) -> Computation:
+    """Start the process before there is anything for it to work with: it imports, looks at the prices, and waits for what `serve`
+    tells it.
 
     One that a killed run left behind is stopped first.
+
+    values : settings of all services that are known by now, none of them a secret
     """
     stop_orphan(state / "computation.pid", within=5.0)
-    _instructions(state).unlink(missing_ok=True)
-    return _start(state, free_port())
+    for file in (instructions_file(state), verdict_file(state)):
+        file.unlink(missing_ok=True)
+    return _start(state, free_port(), json.dumps({name: str(value) for name, value in values.items()}))
+
+
+async def assert_prices_readable(early: Computation, state: Path) -> None:
+    """Wait until the process has looked at the prices. Raises `ConfigurationError` with their faults, or if it ended before that."""
+    until = asyncio.get_running_loop().time() + HEALTHY_SECONDS
+    while not verdict_file(state).exists():
+        if not early.child.running or asyncio.get_running_loop().time() > until:
+            raise ConfigurationError(
+                f"{early.child.name} did not start; end of {early.child.log}:\n{early.child.log_tail()}"
+            )
+        await asyncio.sleep(LOOK_SECONDS)
+    if faults := verdict_file(state).read_text():
+        raise ConfigurationError(faults)
 
 
 def serve(
@@ -84,7 +89,10 @@ def serve(
         stop_orphan(state / "computation.pid", within=5.0)
     said = {name: str(value) for name, value in values.items() if name not in OF_THE_API}
     log = {"path": str(state / "computation.log"), "limit": log_limit}
-    _tell(state, {"urls": {name: urls[name] for name in PHASE_SERVICES}, "values": said, "log": log})
+    write_whole(
+        instructions_file(state),
+        json.dumps({"urls": {name: urls[name] for name in PHASE_SERVICES}, "values": said, "log": log}),
+    )
     for attempt in range(PORT_ATTEMPTS):
         started = early if early is not None and attempt == 0 else _start(state, port or free_port())
         try:
@@ -97,23 +105,30 @@ def serve(
     raise AssertionError("unreachable")
 
 
-def _instructions(state: Path) -> Path:
+def instructions_file(state: Path) -> Path:
+    """What the process is to do, from whoever starts it."""
     return state / "computation.json"
 
 
-def _tell(state: Path, instructions: Mapping[str, Any]) -> None:
-    """All at once: the process may be waiting for them already."""
-    draft = _instructions(state).with_suffix(".new")
+def verdict_file(state: Path) -> Path:
+    """What it found wrong with the prices; empty: nothing."""
+    return state / "computation.checked"
+
+
+def write_whole(path: Path, content: str) -> None:
+    """All at once, and for the owner only: somebody may be waiting for the file already."""
+    draft = path.with_suffix(f"{path.suffix}.new")
     draft.unlink(missing_ok=True)
     draft.touch(mode=0o600)
-    draft.write_text(json.dumps(instructions))
-    draft.rename(_instructions(state))
+    draft.write_text(content)
+    draft.rename(path)
 
 
-def _start(state: Path, port: int) -> Computation:
+def _start(state: Path, port: int, check: str = "") -> Computation:
+    """check : settings whose prices are looked at first"""
     child = start(
         "the process of the computing services",
-        [sys.executable, "-m", "deploy.embedded.computation", _instructions(state), str(port), str(os.getpid())],
+        [sys.executable, "-m", "deploy.embedded.computing", state, str(port), str(os.getpid()), check],
         pid_file=state / "computation.pid",
         # What it says before it has a log, or after: why it did not start.
         log=state / "computation.err",
@@ -125,82 +140,10 @@ def _start(state: Path, port: int) -> Computation:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, and where this tree is: the process may be started in any directory."""
+    """Ours, and where this tree is: the process may be started in any directory.
+
+    What reads price files has the C library's memory, of which what is freed is given back or used again by all; Arrow's own kept 25 MB.
+    """
     root = str(Path(__file__).parents[2])
     paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
-
-
-def _application(running: Composition) -> FastAPI:
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-
-    @app.get("/livez")
-    async def livez() -> JSONResponse:
-        problems = [problem for each in running.apps.values() for problem in each.state.service.problems()]
-        return JSONResponse({"live": not problems, "problems": problems}, status_code=503 if problems else 200)
-
-    @app.get("/metrics")
-    async def metrics() -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
-
-    return app
-
-
-async def _run(given: Mapping[str, Any], port: int, parent: int) -> None:
-    """Until a signal, the end of a service, or the end of whoever started us."""
-    asked_to_stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(name, asked_to_stop.set)
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
-        starting = asyncio.create_task(_through(given, listener, asked_to_stop))
-        orphaned = asyncio.create_task(_until_orphaned(parent, asked_to_stop))
-        try:
-            await starting
-        finally:
-            orphaned.cancel()
-
-
-async def _through(given: Mapping[str, Any], listener: socket.socket, asked_to_stop: asyncio.Event) -> None:
-    async with composition(given["urls"], None, values=given["values"], services=PHASE_SERVICES) as running:
-        # Not before: that it listens is how whoever started us learns that everything is ready.
-        listener.listen(16)
-        server = InnerServer(uvicorn.Config(_application(running), log_config=None, access_log=False, lifespan="off"))
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        waits = [asyncio.create_task(event.wait()) for event in (asked_to_stop, running.stopped)]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
-        server.should_exit = True
-        await serving
-
-
-async def _until_orphaned(parent: int, asked_to_stop: asyncio.Event) -> None:
-    """Nobody stops what a killed run left behind."""
-    while os.getppid() == parent:  # noqa: ASYNC110 (nobody tells)
-        await asyncio.sleep(PARENT_SECONDS)
-    asked_to_stop.set()
-
-
-def _wait_for_instructions(path: Path, parent: int) -> Any:
-    """Until they are there; ends the process with whoever started it."""
-    while not path.exists():
-        if os.getppid() != parent:
-            sys.exit()
-        time.sleep(INSTRUCTION_SECONDS)
-    return json.loads(path.read_text())
-
-
-def main(path: str, port: str, parent: str) -> None:
-    # While the database and the broker start: it takes longer than either.
-    for service in PHASE_SERVICES:
-        importlib.import_module(f"services.{service}.app")
-    given = _wait_for_instructions(Path(path), int(parent))
-    with RotatingLog(Path(given["log"]["path"]), given["log"]["limit"]) as log, contextlib.redirect_stderr(log):
-        asyncio.run(_run(given, int(port), int(parent)))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    return {"ARROW_DEFAULT_MEMORY_POOL": "system", **os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}

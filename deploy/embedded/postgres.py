@@ -88,6 +88,11 @@ class Postgres:
         self.child.stop(how=signal.SIGQUIT, within=10.0)
 
 
+def exists(state: Path) -> bool:
+    """Whether a database was ever made in the directory."""
+    return (state / "postgres" / "PG_VERSION").exists()
+
+
 def serve(
     state: Path,
     *,

@@ -19,6 +19,8 @@ from shared.errors import ConfigurationError
 
 # The tail of a log that is worth showing when a process does not start.
 LOG_TAIL = 2_000
+# For services to become ready, on a machine that is busy with other things.
+HEALTHY_SECONDS = 90.0
 
 
 @dataclass(frozen=True)

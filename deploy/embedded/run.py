@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
+import gc
+import importlib
 import os
 import socket
 import sys
@@ -14,28 +15,30 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
-from deploy.embedded import broker, computation, groups, prices, priority, state
-from deploy.embedded.composition import Composition, composition, create_topics, settings_of
+from deploy.embedded import broker, computation, postgres, priority, state
+from deploy.embedded.choices import settings_of
 from deploy.embedded.progress import progress
 from deploy.embedded.rotating_log import RotatingLog
-from deploy.embedded.servers import create_database, start_database, start_server
+from deploy.embedded.servers import Starting, create_database
 from deploy.embedded.state import LOOPBACK
 from deploy.embedded.stopping import stop_on_signals, unless_stopped
 from deploy.embedded.supervisor import Supervisor
 from services.coordinator.settings import CoordinatorSettings
 from services.ingest.settings import IngestSettings
-from shared.db.bootstrap import bootstrap
-from shared.db.migrate import upgrade
-from shared.db.roles import API, LOGINS, MIGRATOR, SERVICES, role_of
+from shared.collection import collect_from_now_on
+from shared.db.roles import API, LOGINS, MIGRATOR, role_of
 from shared.errors import ConfigurationError
 from shared.settings import ServiceSettings
 
+# What serves is loaded once the servers start, which need it for nothing.
+if TYPE_CHECKING:
+    from deploy.embedded.composition import Composition
+
 LOG_LIMIT_MB = 50
-OPENING_HEAD_START_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -90,22 +93,31 @@ async def run_embedded(
         stack.enter_context(state.lock_state(directory))
         listener = stack.enter_context(state.bind(options.port, options.bind))
         log = stack.enter_context(_log_of(directory))
-        early = computation.start_early(directory)
+        early = computation.start_early(directory, values)
         stack.callback(early.stop)
-        await asyncio.to_thread(prices.check, settings_of("ingest", **values))
         say("the broker")
-        bus = await start_server(stack, supervisor, lambda port, _: broker.serve(directory, port=port))
+        bus_starts = Starting(stack, supervisor, lambda port, _: broker.serve(directory, port=port))
+        if not postgres.exists(directory):
+            # A start that is refused leaves no database behind.
+            await computation.assert_prices_readable(early, directory)
+        say("PostgreSQL")
+        database_starts = Starting(
+            stack, supervisor, lambda port, give_up: postgres.serve(directory, port=port, give_up=give_up)
+        )
+        from deploy.embedded.composition import create_topics
+        from deploy.embedded.groups import opening_groups
+
+        bus = await bus_starts.running()
         values |= {"kafka": bus.bootstrap, "kafka_idempotence": False}
         passwords = state.passwords(directory)
         token = own_token or state.token(directory)
-        async with _opening_groups(settings_of("coordinator", **values), log):
-            say("PostgreSQL")
-            database = await start_database(stack, supervisor, directory)
+        loading = asyncio.create_task(asyncio.to_thread(importlib.import_module, "services.coordinator.app"))
+        async with opening_groups(settings_of("coordinator", **values), log):
+            database = await database_starts.running()
             say("the schema")
-            await create_database(database)
-            migrator = passwords.pop("migrator")
-            await bootstrap(database.url(), migrator)
-            await upgrade(database.url(role=MIGRATOR, password=migrator), passwords)
+            await _prepare_schema(database, passwords)
+        await loading
+        await computation.assert_prices_readable(early, directory)
         urls = {service: database.url(role=role_of(service), password=passwords[service]) for service in LOGINS}
         say("the five services")
         # The terminal is for the one line that says ready, and for progress; what the services log goes to a file.
@@ -114,23 +126,41 @@ async def run_embedded(
             services, computing = await _start_services(
                 stack, supervisor, listener, early, directory=directory, urls=urls, values=values
             )
-        stack.enter_context(
-            state.announce_addresses(
-                directory,
-                url=services.url,
-                database=urls["coordinator"],
-                ingest_database=urls["ingest"],
-                kafka=bus.bootstrap,
-                computation=f"http://127.0.0.1:{computing.port}",
-                **_choices(values),
-            )
-        )
+        stack.enter_context(_announce(directory, services, computing, urls, values))
         if own_token is None:
             stack.enter_context(state.register_server(directory, services.port))
         supervisor.after_restart(bus, lambda: create_topics(services.apps["coordinator"].state.service.settings))
         await stack.enter_async_context(supervisor.keep_watch())
         await stack.enter_async_context(priority.keep_lowered(lambda: supervisor.current(database).child.process.pid))
         yield Embedded(services, database.url(), Path(log.name), supervisor, token)
+
+
+def _announce(
+    directory: Path,
+    services: Composition,
+    computing: computation.Computation,
+    urls: Mapping[str, str],
+    values: Mapping[str, Any],
+) -> contextlib.AbstractContextManager[None]:
+    return state.announce_addresses(
+        directory,
+        url=services.url,
+        database=urls["coordinator"],
+        ingest_database=urls["ingest"],
+        kafka=values["kafka"],
+        computation=f"http://127.0.0.1:{computing.port}",
+        **_choices(values),
+    )
+
+
+async def _prepare_schema(database: postgres.Postgres, passwords: dict[str, str]) -> None:
+    from shared.db.bootstrap import bootstrap
+    from shared.db.migrate import upgrade
+
+    await create_database(database)
+    migrator = passwords.pop("migrator")
+    await bootstrap(database.url(), migrator)
+    await upgrade(database.url(role=MIGRATOR, password=migrator), passwords)
 
 
 async def _start_services(
@@ -144,6 +174,8 @@ async def _start_services(
     values: Mapping[str, Any],
 ) -> tuple[Composition, computation.Computation]:
     """Start the coordinator here and the services that compute in a process of their own, both at once."""
+    from deploy.embedded.composition import composition
+
     limit = _log_limit()
 
     def serve(port: int | None, give_up: threading.Event) -> computation.Computation:
@@ -151,44 +183,9 @@ async def _start_services(
         first = early if port is None else None
         return computation.serve(directory, urls, values, limit, port=port, give_up=give_up, early=first)
 
-    starting = asyncio.create_task(start_server(stack, supervisor, serve, pauses=computation.PAUSES_SECONDS))
-    try:
-        services = await stack.enter_async_context(
-            composition(urls, listener, values=values, services=("coordinator",))
-        )
-        return services, await starting
-    except BaseException:
-        starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
-        raise
-
-
-@contextlib.asynccontextmanager
-async def _opening_groups(settings: ServiceSettings, log: RotatingLog) -> AsyncIterator[None]:
-    """Make the topics and open the consumers' groups beside what the block does; both are done when it ends.
-
-    Opening waits for the broker: it is asked before the block begins, which may hold this thread.
-    """
-
-    async def work() -> None:
-        await create_topics(settings)
-        await groups.open_groups(settings, SERVICES)
-
-    # What the client library says of a busy machine is none of the terminal's.
-    handler = logging.StreamHandler(log)
-    loggers = [logging.getLogger(name) for name in ("aiokafka", groups.__name__)]
-    for logger in loggers:
-        logger.addHandler(handler)
-    opening = asyncio.create_task(work())
-    await asyncio.wait([opening], timeout=OPENING_HEAD_START_SECONDS)
-    try:
-        yield
-        await opening
-    finally:
-        opening.cancel()
-        await asyncio.gather(opening, return_exceptions=True)
-        for logger in loggers:
-            logger.removeHandler(handler)
+    starting = Starting(stack, supervisor, serve, pauses=computation.PAUSES_SECONDS)
+    services = await stack.enter_async_context(composition(urls, listener, values=values, services=("coordinator",)))
+    return services, await starting.running()
 
 
 def up(options: Options) -> None:
@@ -196,6 +193,8 @@ def up(options: Options) -> None:
     link that signs a browser in. What begins meanwhile, and what can be done next, stands on standard error."""
     if (notice := precedence(options, os.environ)) is not None:
         print(notice, file=sys.stderr, flush=True)
+    # What is made while everything starts stays: to look through it again and again is a tenth of a start.
+    gc.disable()
     asyncio.run(_serve(options))
 
 
@@ -207,6 +206,7 @@ async def _serve(options: Options) -> None:
         starting = run_embedded(options, supervisor, lambda part: say(f"starting {part} …"))
         running = await unless_stopped(stack.enter_async_context(starting), asked_to_stop)
         if running is not None:
+            collect_from_now_on()
             print(f"ready {running.url}", flush=True)
             print(f"sign in with a browser, once, within two minutes: {running.sign_in_link()}", flush=True)
             say(f"next: leadline import FILE.csv --name NAME --equity AMOUNT; the log is {running.log}; Ctrl-C stops")

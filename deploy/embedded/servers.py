@@ -1,66 +1,62 @@
-"""Starts the servers of `leadline up`, has them watched, and stops them with the rest."""
+"""Starts the servers of `leadline up` side by side, has them watched, and stops them with the rest."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
-import asyncpg
-
-from deploy.embedded import broker, computation, postgres
-from deploy.embedded.supervisor import Supervisor
+from deploy.embedded import postgres
+from deploy.embedded.supervisor import Running, Supervisor, Watched
 from shared.errors import ConfigurationError
 
-Server = TypeVar("Server", postgres.Postgres, broker.Broker, computation.Computation)
+Server = TypeVar("Server", bound=Running)
 
 
-async def start_server(
-    stack: contextlib.AsyncExitStack,
-    supervisor: Supervisor,
-    serve: Callable[[int | None, threading.Event], Server],
-    *,
-    pauses: Sequence[float] | None = None,
-) -> Server:
-    """Start a server in a thread, have it watched, and stop it with `stack`. A thread cannot be cancelled: it is told, and what it
-    started is stopped all the same."""
-    give_up = threading.Event()
-    work = asyncio.ensure_future(asyncio.to_thread(serve, None, give_up))
-    try:
-        server = await asyncio.shield(work)
-    except asyncio.CancelledError:
-        give_up.set()
+class Starting(Generic[Server]):
+    """A server that starts in a thread, from now on; whoever needs it waits for it.
+
+    A thread cannot be cancelled: it is told, and what it started is stopped all the same. It needs no event loop: what is imported
+    meanwhile may hold that.
+    """
+
+    def __init__(
+        self,
+        stack: contextlib.AsyncExitStack,
+        supervisor: Supervisor,
+        serve: Callable[[int | None, threading.Event], Server],
+        *,
+        pauses: Sequence[float] | None = None,
+    ) -> None:
+        """stack : stops the server, in whatever state it is, in the order in which servers began to start"""
+        self._supervisor, self._serve, self._pauses = supervisor, serve, pauses
+        self._give_up = threading.Event()
+        self._watched: Watched | None = None
+        self._work = asyncio.get_running_loop().run_in_executor(None, serve, None, self._give_up)
+        stack.push_async_callback(self._stop)
+
+    async def running(self) -> Server:
+        """The server, once it runs; it is watched from then on."""
+        server = await asyncio.shield(self._work)
+        self._watched = self._supervisor.watch(server, self._serve, self._pauses)
+        return server
+
+    async def _stop(self) -> None:
+        if self._watched is not None:
+            self._watched.stop()
+            return
+        self._give_up.set()
+        # What went wrong is told to who waited for it.
         with contextlib.suppress(ConfigurationError):
-            stack.callback((await work).stop)
-        raise
-    stack.callback(supervisor.watch(server, serve, pauses).stop)
-    return server
-
-
-async def start_database(
-    stack: contextlib.AsyncExitStack, supervisor: Supervisor, directory: Path
-) -> postgres.Postgres:
-    """Start PostgreSQL, and import the coordinator while it does: that holds this thread, the server needs it for nothing."""
-    starting = asyncio.create_task(
-        start_server(stack, supervisor, lambda port, give_up: postgres.serve(directory, port=port, give_up=give_up))
-    )
-    try:
-        # Until the thread that starts it runs.
-        await asyncio.sleep(0.001)
-        importlib.import_module("services.coordinator.app")
-        return await asyncio.shield(starting)
-    except BaseException:
-        starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
-        raise
+            (await self._work).stop()
 
 
 async def create_database(database: postgres.Postgres) -> None:
     """Create our database where it is not there yet."""
+    import asyncpg  # slow, and nobody needs it while the servers start
+
     connection = await asyncpg.connect(database.url(postgres.SUPERUSER))
     try:
         if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", postgres.DATABASE):

@@ -160,7 +160,9 @@ def bind(port: int, address: str = LOOPBACK) -> socket.socket:
 
     address : IPv4, of this machine; `0.0.0.0` for all
     """
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # The protocol is named: asyncio sends what is small at once only where it reads TCP there. Else the second part of an answer
+    # waits for the client's acknowledgement of the first, 40 milliseconds.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((address, port))

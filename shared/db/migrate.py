@@ -13,12 +13,10 @@ import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared.db import locks, ownership
 from shared.db.engine import create_engine
@@ -26,33 +24,52 @@ from shared.db.roles import LOGINS, OWNER
 from shared.errors import ConfigurationError
 from shared.settings import read_secret
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
+@cache
+def head() -> str:
+    """The newest revision this code knows: revisions are numbers of one width, in one line, and their files begin with them.
+
+    Not asked of Alembic: every service would load it, and compile every file, to answer `/readyz`.
+    """
+    return max(file.name.partition("_")[0] for file in (MIGRATIONS / "versions").glob("[0-9]*_*.py"))
+
+
 def _config() -> Config:
+    # Slow imports, paid only where there is something to migrate.
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     return config
 
 
-@cache
-def head() -> str:
-    """The newest revision this code knows. Read once: it takes longer than all else of an answer to `/readyz`, on the event loop."""
-    revision = ScriptDirectory.from_config(_config()).get_current_head()
-    assert revision is not None
-    return revision
-
-
 def _upgrade(connection: Connection) -> None:
+    from alembic import command
+
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+
+
+async def _revision(conn: AsyncConnection) -> str | None:
+    """The schema's; None before the first migration."""
+    if not await conn.scalar(text("SELECT to_regclass('public.alembic_version') IS NOT NULL")):
+        return None
+    found: object = await conn.scalar(text("SELECT version_num FROM public.alembic_version"))
+    return None if found is None else str(found)
 
 
 async def upgrade(url: str, passwords: Mapping[str, str] | None = None) -> str:
     """Create the roles, migrate to head as the owner, return the revision reached. `url` is an administrator's.
 
     passwords : by service, `api` among them; a role without one keeps what it has
+
+    Raises `ConfigurationError` where a newer version has migrated the database already: nothing is changed then.
     """
     engine = create_engine(url, application="leadline-migrate", pool_size=4)
     try:
@@ -65,10 +82,22 @@ async def upgrade(url: str, passwords: Mapping[str, str] | None = None) -> str:
             await conn.execute(text(f"SET LOCAL ROLE {OWNER}"))
             # A migration answers for what it writes; services wait for it (`ledger.refuse_unordered`).
             await conn.execute(text("SELECT set_config('leadline.ordered', 'yes', true)"))
-            await conn.run_sync(_upgrade)
+            found = await _revision(conn)
+            if found is not None and found > head():
+                raise ConfigurationError(_too_new(found))
+            if found != head():
+                await conn.run_sync(_upgrade)
     finally:
         await engine.dispose()
     return head()
+
+
+def _too_new(found: str) -> str:
+    return (
+        f"the database has schema {found}, and this version of Leadline knows {head()}: a newer version has migrated it. "
+        "Start that version, or one after it (pip install --upgrade leadline; a newer image). To stay with this one, restore a "
+        "backup from before the migration into an empty database, or an empty state directory: leadline restore PATH"
+    )
 
 
 async def at_head(engine: AsyncEngine) -> bool:
@@ -77,12 +106,8 @@ async def at_head(engine: AsyncEngine) -> bool:
     Old processes go on while new ones take their place, and a release can be taken back without touching the database.
     """
     async with engine.connect() as conn:
-        exists = await conn.scalar(text("SELECT to_regclass('public.alembic_version') IS NOT NULL"))
-        if not exists:
-            return False
-        current: object = await conn.scalar(text("SELECT version_num FROM public.alembic_version"))
-        # Revisions are numbers of one width, in one line.
-        return current is not None and str(current) >= head()
+        found = await _revision(conn)
+    return found is not None and found >= head()
 
 
 def main() -> None:

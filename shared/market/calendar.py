@@ -24,14 +24,17 @@ from numpy.typing import NDArray
 
 from shared.arrays import DateVector
 from shared.errors import PermanentError
+from shared.market import exchange_sessions
 
-EXCHANGE = "XNYS"
-FIRST_SESSION = date(1990, 1, 2)
+EXCHANGE = exchange_sessions.EXCHANGE
+FIRST_SESSION = exchange_sessions.FIRST_SESSION
+
 # Vendors publish the official close within minutes; half an hour covers late corrections and the closing auction.
 DUE_BUFFER = timedelta(minutes=30)
 # The library computes sessions by the rules of the day it was released, as far ahead as it is asked: that it has a session says
 # nothing. What is known is what the exchange has announced, three years at a time and a year more each December. Up to this day the
-# locked library has been compared with that (tests/unit/market/test_calendar.py); whoever upgrades it compares, and moves the day.
+# locked library has been compared with that (tests/unit/market/test_calendar.py); whoever upgrades it compares, moves the day, and
+# writes the sessions down again (`python -m deploy.sessions`).
 ANNOUNCED_UNTIL = date(2028, 12, 31)
 # Less than this many days left, and two announcements were made that nobody has compared: somebody has to upgrade.
 HORIZON_ALARM_DAYS = 365
@@ -188,12 +191,7 @@ class Calendar:
 
 @lru_cache(maxsize=4)
 def _load(end: date) -> Calendar:
-    # A third of what a process imports, pandas with it: here it falls into the time in which a start waits for others.
-    import exchange_calendars
-
-    raw = exchange_calendars.get_calendar(EXCHANGE, start=FIRST_SESSION.isoformat(), end=end.isoformat())
-    opens, closes = ([at.to_pydatetime() for at in column] for column in (raw.opens, raw.closes))
-    return Calendar([s.date() for s in raw.sessions], opens, closes)
+    return Calendar(*exchange_sessions.sessions_until(end))
 
 
 @lru_cache(maxsize=8)

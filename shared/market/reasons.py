@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Final, Literal
 
 Severity = Literal["nav", "risk", "figure"]
 Actor = Literal["us", "wait", "you"]
 
-# How much a reason of each severity weighs, the heaviest first.
-SEVERITIES: Final[tuple[Severity, ...]] = ("nav", "risk", "figure")
+SEVERITIES: Final[tuple[Severity, ...]] = ("nav", "risk", "figure")  # the heaviest first
 
 
 class ReasonCode(StrEnum):
@@ -493,11 +493,13 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
 }
 
 
+@cache
 def info(code: str) -> ReasonInfo:
-    """What is known about a reason code; `ValueError` for a code that is not in the registry."""
+    """What is known about a reason code, of which answers ask thousands of times; `ValueError` for one that is not in the registry."""
     return REASONS[ReasonCode(code)]
 
 
+@cache
 def severity(code: str, *, within: Severity = "nav") -> Severity:
     """What the reason touches where it stands: never more than `within`, the most that can fall short there."""
     return max(info(code).severity, within, key=SEVERITIES.index)

@@ -15,7 +15,7 @@ import psutil
 SHARE_OF_TIME = 0.1
 LEAST_PAUSE = 0.2
 # What stands in the command line of each; the API is what is left.
-PARTS = {"deploy.embedded.computation": "computing", "postgres": "PostgreSQL", "tansu": "the broker"}
+PARTS = {"deploy.embedded.computing": "computing", "postgres": "PostgreSQL", "tansu": "the broker"}
 
 
 def proportional_set_size(pid: int) -> int | None:

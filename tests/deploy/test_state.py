@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import socket
 import stat
 import subprocess
 import sys
@@ -146,3 +148,19 @@ def test_a_run_that_is_starting_is_waited_for(tmp_path: Path) -> None:
         assert state.await_running(tmp_path, within=10.0) == {"url": "http://127.0.0.1:1"}
         announces.join()
     assert state.await_running(tmp_path, within=10.0) is None, "nothing holds it, nothing is waited for"
+
+
+async def test_what_the_server_sends_does_not_wait_for_what_the_client_acknowledges() -> None:
+    """Head and body of an answer are sent one after the other: on a connection in use each answer took 40 ms more."""
+    told: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = writer.get_extra_info("socket")
+        told.set_result(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    listener = state.bind(0)
+    async with await asyncio.start_server(accept, sock=listener):
+        _, writer = await asyncio.open_connection(*listener.getsockname())
+        assert await asyncio.wait_for(told, 10) != 0
+        writer.close()

@@ -11,7 +11,8 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from deploy.embedded.composition import create_app, settings_of
+from deploy.embedded.choices import settings_of
+from deploy.embedded.composition import create_app
 from services.coordinator.control.scheduler import add_due
 from shared import ledger
 from shared.clock import Clock

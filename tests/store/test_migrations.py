@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
 from datetime import date
+from pathlib import Path
 
 import pytest
-from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.results.completeness import COUNTS
+from shared.db import migrate
 from shared.db.engine import create_engine
 from shared.db.migrate import at_head, head, upgrade
 from shared.db.roles import OWNERS
+from shared.errors import ConfigurationError
 from tests.support import databases
 from tests.support.databases import PASSWORDS, Database, Server, upgrade_to
 
@@ -88,23 +92,54 @@ async def test_every_service_sees_whether_the_schema_is_its_own(database: Databa
             await engine.dispose()
 
 
+def test_the_newest_revision_is_known_without_the_library_of_migrations() -> None:
+    """Alembic and what it loads take a tenth of a second and some megabytes, of every process."""
+    assert head() == ScriptDirectory.from_config(migrate._config()).get_current_head()
+    code = "import sys, shared.application, shared.db.migrate as m; m.head(); print('alembic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
 async def test_a_probe_reads_no_migration_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fifty files, compiled anew each time, kept the event loop longer than all else that is answered."""
-    read = []
-    from_config = ScriptDirectory.from_config
+    read: list[Path] = []
+    glob = Path.glob
 
-    def count(config: Config) -> ScriptDirectory:
-        read.append(config)
-        return from_config(config)
+    def count(directory: Path, pattern: str) -> Iterator[Path]:
+        read.append(directory)
+        return glob(directory, pattern)
 
-    monkeypatch.setattr(ScriptDirectory, "from_config", count)
+    monkeypatch.setattr(Path, "glob", count)
+    monkeypatch.setattr(ScriptDirectory, "from_config", lambda _: pytest.fail("the migrations were compiled"))
     head.cache_clear()
     engine = create_engine(database.url("coordinator"), application="test", pool_size=1)
     try:
         assert [await at_head(engine) for _ in range(3)] == [True] * 3
     finally:
         await engine.dispose()
-    assert len(read) == 1
+    assert read == [migrate.MIGRATIONS / "versions"]
+
+
+async def test_a_schema_that_is_there_is_not_migrated_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrate, "_upgrade", lambda _: pytest.fail("the library of migrations was asked"))
+    assert await upgrade(database.admin_url, PASSWORDS) == head()
+
+
+async def test_a_schema_of_a_newer_version_is_refused_with_what_to_do(empty: Database) -> None:
+    engine = create_engine(empty.admin_url, application="test", pool_size=1)
+    try:
+        await upgrade(empty.admin_url)
+        async with engine.begin() as conn:
+            await conn.execute(text("UPDATE public.alembic_version SET version_num = '9999'"))
+        with pytest.raises(
+            ConfigurationError, match=rf"schema 9999, and this version of Leadline knows {head()}.*restore"
+        ):
+            await upgrade(empty.admin_url)
+        async with engine.connect() as conn:
+            assert await conn.scalar(text("SELECT version_num FROM public.alembic_version")) == "9999"
+    finally:
+        await engine.dispose()
 
 
 async def test_every_table_has_a_primary_key(db: AsyncConnection) -> None:

@@ -156,7 +156,7 @@ async def running(
     database: Database, broker: TestBroker, *, as_of: date, data: Path = BUNDLED_PRICES, **values: Any
 ) -> AsyncIterator[Pipeline]:
     """Start the five services; on the way out stop them in order."""
-    listener = socket.socket()
+    listener = socket.socket(proto=socket.IPPROTO_TCP)  # as `deploy.embedded.state.bind` says
     listener.bind(("127.0.0.1", 0))
     settings: dict[str, Any] = {
         "kafka": broker.bootstrap,

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from services.ingest.model.market import Action, History, NoData, NoDataReason, ProviderErrorKind, Request
+from services.ingest.providers.file import provider as module
 from services.ingest.providers.file.format import BadPriceFile
 from services.ingest.providers.file.provider import FileProvider
 from shared.market.calendar import exchange_calendar
@@ -216,6 +217,16 @@ def replaced(source: FileProvider, directory: Path, text: str, name: str = "pric
 def aged(path: Path) -> None:
     then = path.stat().st_mtime - 60
     os.utime(path, (then, then))
+
+
+def test_what_reading_took_is_given_back_once_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading takes a multiple of what is kept, and the process that keeps it lives for months."""
+    given = []
+    monkeypatch.setattr(module, "give_memory_back", lambda: given.append(1))
+    source = provider(tmp_path, GOOD)
+    assert (source.reads(), source.reads(), len(given)) == (1, 1, 1)
+    replaced(source, tmp_path, LATER)
+    assert (source.reads(), len(given)) == (2, 2)
 
 
 def test_a_file_that_was_replaced_is_read_again_and_one_that_was_not_is_not(tmp_path: Path) -> None:

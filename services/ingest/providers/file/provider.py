@@ -29,6 +29,7 @@ from services.ingest.model.market import (
 from services.ingest.providers.file.columns import NUMBERS
 from services.ingest.providers.file.format import Prices, read_actions, read_prices, read_profiles
 from services.ingest.providers.file.problems import BadPriceFile, Skipped
+from services.ingest.providers.file.table import give_memory_back
 from shared.market.calendar import Calendar
 
 ACTIONS = "corporate_actions.csv"
@@ -133,6 +134,7 @@ class FileProvider:
             stamp = _stamp(self._path)
             if self._contents is None:
                 self._contents, self._stamp, self._reads = self._parse(self._path), stamp, 1
+                give_memory_back()
             elif stamp != self._stamp:
                 self._replace(self._path, self._contents)
             return self._contents
@@ -155,6 +157,7 @@ class FileProvider:
         log.info("%s was replaced: %d symbols, %d fewer than before", path.name, len(contents.bars), gone)
         self._contents, self._stamp, self._bad = contents, stamp, None
         self._reads += 1
+        give_memory_back()
 
     def _settled_stamp(self, path: Path) -> tuple[object, ...]:
         """The files' stamp, once nobody has written to them for a moment; after some looks as it is."""

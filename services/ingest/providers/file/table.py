@@ -31,6 +31,11 @@ REPLACED = "\N{REPLACEMENT CHARACTER}"
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
+def give_memory_back() -> None:
+    """To the system, what reading a file took: some times as much as is kept of it."""
+    pa.default_memory_pool().release_unused()
+
+
 def open_table(path: Path, *, skip: bool = False) -> tuple[pa.Table, Problems]:
     """Columns under their lower-case names. CSV cells stay text, so that an error can quote what is written there."""
     parquet = path.suffix.lower() in {".parquet", ".pq"}
@@ -216,8 +221,9 @@ def _parquet_columns(path: Path) -> pa.Table:
                 "are not needed"
             )
         texts = [name for name in schema.names if pa.types.is_string(schema.field(name).type)]
-    # Kept as a dictionary: a long text that stands in every row is held once.
-    return pq.read_table(path, read_dictionary=texts)
+    # Kept as a dictionary: a long text that stands in every row is held once. By the file: what reads data sets loads much more.
+    with pq.ParquetFile(path, read_dictionary=texts) as file:
+        return file.read()
 
 
 def _check_width(path: Path, columns: int) -> None:
