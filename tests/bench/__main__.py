@@ -49,7 +49,7 @@ PARTS: Mapping[str, Part] = {
     ),
     "peers": Part(
         "peers.compare:run",
-        "the same steps with DBOS, in an environment of its own",
+        "the same steps with DBOS, Prefect, Dagster and Celery, each in an environment of its own",
         {"portfolios": 1000, "sessions": 20, "pairs": 200},
     ),
     "backfill": Part(
@@ -69,6 +69,17 @@ PARTS: Mapping[str, Part] = {
         "`leadline up` on a state that exists: ready, memory, and answers while a night runs",
         {"portfolios": 1000, "sessions": 250},
         {"portfolios": 200},
+    ),
+    "replicas": Part(
+        "replicas:run",
+        "a night shared by 1, 2 and 4 replicas of each computing service on Apache Kafka; one of each killed",
+        {"portfolios": 2000},
+        {"portfolios": 1000},
+    ),
+    "latency": Part(
+        "latency:run",
+        "a vendor who takes his time over each symbol, asked by 1, 2 and 4 replicas of ingest",
+        {"portfolios": 48, "milliseconds": 300},
     ),
     "ledger": Part(
         "ledger:run",
