@@ -9,6 +9,7 @@ import logging
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -153,7 +154,10 @@ def _everything(facts: Mapping[str, Any], file: Path | None, paper: Path | None)
             written = Path(directory) / f"{name}.json"
             sizes = [word for size, number in part.in_all.items() for word in (f"--{size}", str(number))]
             command = [sys.executable, *COMMAND, name, *sizes, "--figures", str(written)]
+            began = time.monotonic()
             code = min(1, abs(subprocess.run(command, check=False).returncode))
+            sys.stdout.write(f"    {name} took {time.monotonic() - began:.0f} s\n")
+            sys.stdout.flush()
             worst = max(worst, code)
             if code:
                 figures.append(Measured(name, part.words, None, note="the run failed"))
