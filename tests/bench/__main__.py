@@ -80,7 +80,7 @@ PARTS: Mapping[str, Part] = {
     "latency": Part(
         "latency:run",
         "a vendor who takes his time over each symbol, asked by 1, 2 and 4 replicas of ingest",
-        {"portfolios": 48, "milliseconds": 300},
+        {"portfolios": 24, "milliseconds": 500},
     ),
     "ledger": Part(
         "ledger:run",

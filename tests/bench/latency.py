@@ -34,9 +34,10 @@ from tests.support.markets import World
 from tests.support.vendors import Call, Reply, VendorServer, serving
 
 REPLICAS = (1, 2, 4)
-HELD, CREATED_AT_ONCE = 3, 8
+HELD, CREATED_AT_ONCE = 6, 8
 WITHIN_SECONDS = 600.0
-GOALS: Mapping[int, float] = {2: 0.65, 4: 0.4}
+# Hashes of ids share out portfolios: of twenty-four the busiest of two has fourteen as a rule, of four nine.
+GOALS: Mapping[int, float] = {2: 0.7, 4: 0.5}
 
 
 @dataclass

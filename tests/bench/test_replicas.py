@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections import Counter
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from tests.bench import latency, processes, replicas
 from tests.bench.latency import Morning, Vendor
-from tests.bench.pipeline import market
+from tests.bench.pipeline import LAST, SYMBOLS, market
+from tests.bench.processes import Administrator
 from tests.bench.replicas import Night
 from tests.support.brokers import TestBroker
+from tests.support.compose import Process
 from tests.support.databases import Server, drop
 from tests.support.vendors import Call, serving
 
-DONE = {"event": "batch_done", "phase": "risk"}
+DONE: dict[str, object] = {"event": "batch_done", "phase": "risk"}
 
 
 def test_units_of_each_replica_are_read_from_its_log(tmp_path: Path) -> None:
     """In the order of their numbers; a line that a killed process left unfinished is none."""
-    logs = {
+    logs: dict[str, list[dict[str, object]]] = {
         "risk": [DONE | {"raised": 250}, {"event": "ready"}, DONE | {"raised": 50}],
         "risk-2": [DONE | {"raised": 200}],
         "ingest": [],
@@ -55,6 +59,39 @@ def test_a_night_that_differs_in_a_digit_is_told() -> None:
         replicas.figures(1000, {1: _night(), 4: _night()}, _night("2"))
 
 
+class Looks:
+    """Answers what is asked for owners of leases and missing units, one look after the other."""
+
+    def __init__(self, *found: tuple[int, bool]) -> None:
+        self._found = list(found)
+
+    async def query(self, statement: str, **parameters: Any) -> list[Any]:
+        return [self._found.pop(0)]
+
+
+class Killed:
+    """A worker that notes how it is stopped."""
+
+    def __init__(self) -> None:
+        self.child = self
+        self.how: list[signal.Signals] = []
+
+    def stop(self, *, how: signal.Signals, within: float) -> None:
+        self.how.append(how)
+
+
+async def test_one_of_each_is_killed_as_soon_as_two_work() -> None:
+    workers = {name: Killed() for service in processes.COMPUTING for name in (service, f"{service}-2")}
+    looks = Looks((0, False), (1, True), (2, True), (2, True))
+    await replicas.kill_one_of_each(cast("Administrator", looks), cast("dict[str, Process]", workers))
+    assert [name for name, worker in workers.items() if worker.how == [signal.SIGKILL]] == list(processes.COMPUTING)
+
+
+async def test_a_night_in_which_nobody_could_be_killed_is_told_at_once() -> None:
+    with pytest.raises(RuntimeError, match="nobody was killed"):
+        await replicas.kill_one_of_each(cast("Administrator", Looks((0, False), (1, True), (0, False))), {})
+
+
 def test_a_symbol_that_is_asked_for_twice_is_told() -> None:
     once = Counter({"/tiingo/daily/A/prices": 1, "/tiingo/daily/B/prices": 1})
     shares = {"ingest": 1, "ingest-2": 1}
@@ -78,7 +115,7 @@ def test_the_vendor_counts_what_it_is_asked_and_lets_wait() -> None:
 @pytest.mark.long
 @pytest.mark.timeout(600)
 async def test_two_replicas_compute_what_one_does(server: Server, apache_kafka: TestBroker, tmp_path: Path) -> None:
-    data = market(tmp_path, replicas.SYMBOLS)
+    data = market(tmp_path, SYMBOLS)
     prepared = await replicas.prepare(server, apache_kafka, data, 3)
     nights = {
         count: await asyncio.to_thread(replicas.one_run, prepared, apache_kafka, data, count, 3, disturbed=False)
@@ -96,7 +133,7 @@ async def test_two_replicas_compute_what_one_does(server: Server, apache_kafka: 
 @pytest.mark.timeout(600)
 async def test_a_vendor_is_asked_once_by_two_replicas(server: Server, apache_kafka: TestBroker) -> None:
     vendor = Vendor(latency.market(["N0000", "N0001", "N0002"]))
-    books = [latency.lots(vendor.world, [name], latency.LAST) for name in ("N0000", "N0001", "N0002")]
+    books = [latency.lots(vendor.world, [name], LAST) for name in ("N0000", "N0001", "N0002")]
     with serving(vendor.answer) as stand_in:
         prepared = await latency.prepare(server, apache_kafka, vendor, stand_in.url)
         vendor.seconds = 0.05
