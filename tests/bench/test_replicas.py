@@ -65,6 +65,10 @@ class Looks:
     def __init__(self, *found: tuple[int, bool]) -> None:
         self._found = list(found)
 
+    @property
+    def left(self) -> int:
+        return len(self._found)
+
     async def query(self, statement: str, **parameters: Any) -> list[Any]:
         return [self._found.pop(0)]
 
@@ -84,6 +88,7 @@ async def test_one_of_each_is_killed_as_soon_as_two_work() -> None:
     workers = {name: Killed() for service in processes.COMPUTING for name in (service, f"{service}-2")}
     looks = Looks((0, False), (1, True), (2, True), (2, True))
     await replicas.kill_one_of_each(cast("Administrator", looks), cast("dict[str, Process]", workers))
+    assert looks.left == 1, "one of them was killed although the other had nothing in hand"
     assert [name for name, worker in workers.items() if worker.how == [signal.SIGKILL]] == list(processes.COMPUTING)
 
 
