@@ -6,9 +6,11 @@ import argparse
 import importlib
 import json
 import logging
+import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -49,7 +51,7 @@ PARTS: Mapping[str, Part] = {
     ),
     "peers": Part(
         "peers.compare:run",
-        "the same steps with DBOS, in an environment of its own",
+        "the same steps with DBOS, Prefect, Dagster and Celery, each in an environment of its own",
         {"portfolios": 1000, "sessions": 20, "pairs": 200},
     ),
     "backfill": Part(
@@ -69,6 +71,17 @@ PARTS: Mapping[str, Part] = {
         "`leadline up` on a state that exists: ready, memory, and answers while a night runs",
         {"portfolios": 1000, "sessions": 250},
         {"portfolios": 200},
+    ),
+    "replicas": Part(
+        "replicas:run",
+        "a night shared by 1, 2 and 4 replicas of each computing service on Apache Kafka; one of each killed",
+        {"portfolios": 2000},
+        {"portfolios": 1000},
+    ),
+    "latency": Part(
+        "latency:run",
+        "a vendor who takes his time over each symbol, asked by 1, 2 and 4 replicas of ingest",
+        {"portfolios": 24, "milliseconds": 500},
     ),
     "ledger": Part(
         "ledger:run",
@@ -142,7 +155,11 @@ def _everything(facts: Mapping[str, Any], file: Path | None, paper: Path | None)
             written = Path(directory) / f"{name}.json"
             sizes = [word for size, number in part.in_all.items() for word in (f"--{size}", str(number))]
             command = [sys.executable, *COMMAND, name, *sizes, "--figures", str(written)]
+            began, worked = time.monotonic(), _processor_time()
             code = min(1, abs(subprocess.run(command, check=False).returncode))
+            took, used = time.monotonic() - began, _processor_time() - worked
+            sys.stdout.write(f"    {name} took {took:.0f} s, and {used:.0f} s of processor time\n")
+            sys.stdout.flush()
             worst = max(worst, code)
             if code:
                 figures.append(Measured(name, part.words, None, note="the run failed"))
@@ -155,6 +172,12 @@ def _everything(facts: Mapping[str, Any], file: Path | None, paper: Path | None)
     if paper is not None:
         paper.write_text(page)
     return worst
+
+
+def _processor_time() -> float:
+    """Seconds of all that this process started and that ended."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def _document(facts: Mapping[str, Any], figures: Sequence[Measured]) -> dict[str, Any]:

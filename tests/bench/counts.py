@@ -54,6 +54,7 @@ class Counts:
                 ("statements", self.statements, ""),
                 ("rows written", self.rows, ""),
                 ("results", sum(self.result_bytes.values()), "bytes"),
+                ("journal", self.journal_bytes, "bytes"),
             )
         ]
 

@@ -19,18 +19,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.embedded import state
-from shared.db.engine import create_engine
 from shared.market.calendar import calendar
 from tests.bench.measured import Found, Measured, of_repetitions, percentile
 from tests.bench.memory import Peak, total
 from tests.bench.pipeline import HELD_AT_NIGHT, LAST, NIGHT, SYMBOLS, insert_portfolios, market, wait_complete
+from tests.bench.processes import Administrator
 from tests.load.clients import API, Answers, Server, running
 
 ROOT = Path(__file__).parents[2]
@@ -49,22 +47,11 @@ class Run:
     pid: int
 
 
-class Administrator:
-    """The server's database, as its superuser sees it."""
-
-    def __init__(self, directory: Path) -> None:
-        secret = quote((directory / "postgres.password").read_text().strip(), safe="")
-        port = (directory / "postgres" / "postmaster.pid").read_text().splitlines()[3].strip()
-        url = f"postgresql://postgres:{secret}@127.0.0.1:{port}/leadline"
-        self.engine: AsyncEngine = create_engine(url, application="bench", pool_size=2)
-
-    async def query(self, statement: str, **parameters: Any) -> list[Any]:
-        async with self.engine.connect() as conn:
-            return list(await conn.execute(text(statement), parameters))
-
-    async def execute(self, statement: str, **parameters: Any) -> None:
-        async with self.engine.begin() as conn:
-            await conn.execute(text(statement), parameters)
+def administrator(directory: Path) -> Administrator:
+    """Of the server's database."""
+    secret = quote((directory / "postgres.password").read_text().strip(), safe="")
+    port = (directory / "postgres" / "postmaster.pid").read_text().splitlines()[3].strip()
+    return Administrator(f"postgresql://postgres:{secret}@127.0.0.1:{port}/leadline")
 
 
 @contextlib.contextmanager
@@ -97,7 +84,7 @@ def up(directory: Path, data: Path, as_of: date) -> Iterator[Run]:
 async def _prepare(directory: Path, portfolios: int, sessions: int) -> None:
     """Portfolios of thirty, computed for the last session; the sessions before it are copies of it."""
     draw = random.Random(1)
-    admin = Administrator(directory)
+    admin = administrator(directory)
     try:
         await insert_portfolios(admin, [sorted(draw.sample(SYMBOLS, HELD_AT_NIGHT)) for _ in range(portfolios)])
         await wait_complete(admin, LAST, 4 * portfolios, within=WITHIN_SECONDS, appears=True)
@@ -129,7 +116,7 @@ async def _prepare(directory: Path, portfolios: int, sessions: int) -> None:
         await admin.engine.dispose()
 
 
-async def _read(server: Server, portfolios: list[str], answers: Answers, seed: int) -> None:
+async def read(server: Server, portfolios: list[str], answers: Answers, seed: int) -> None:
     """A reader who never pauses: risk, a year of snapshots, positions, the list; another portfolio each time."""
     draw = random.Random(seed)
     year = f"from={calendar().back(LAST, 251)}&to={LAST}"
@@ -147,11 +134,11 @@ async def _read(server: Server, portfolios: list[str], answers: Answers, seed: i
 
 async def _night(directory: Path, run: Run, units: int) -> tuple[Answers, float]:
     """What four readers were told while the new session was computed, and how long that took from the server's being ready."""
-    admin, answers = Administrator(directory), Answers()
+    admin, answers = administrator(directory), Answers()
     began = time.perf_counter()
     try:
         portfolios = [str(row[0]) for row in await admin.query("SELECT id FROM coordinator.portfolios")]
-        async with running([_read(run.server, portfolios, answers, seed) for seed in range(READERS)]):
+        async with running([read(run.server, portfolios, answers, seed) for seed in range(READERS)]):
             await wait_complete(admin, NIGHT, units, within=WITHIN_SECONDS, appears=True)
     finally:
         await admin.engine.dispose()

@@ -20,7 +20,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from prometheus_client import REGISTRY
 
@@ -259,9 +259,15 @@ async def night(portfolios: int, times: int) -> Run:
     return Run(run.result, [*run.figures, *counted.figures(portfolios), *worked])
 
 
-async def insert_portfolios(leadline: Database, books: Sequence[Sequence[str]], *, day: date = LAST) -> None:
-    """Portfolios that hold these symbols from session `day` on. By the API each would be computed alone, as it is created."""
-    lots = [(uuid, lot) for uuid, book in ((str(uuid4()), book) for book in books) for lot in positions(book, day)]
+async def insert_portfolios(
+    leadline: Database, books: Sequence[Sequence[str]], *, day: date = LAST, draw: random.Random | None = None
+) -> None:
+    """Portfolios that hold these symbols from session `day` on. By the API each would be computed alone, as it is created.
+
+    draw : where ids come from that are the same in every run
+    """
+    ids = [uuid4() if draw is None else UUID(int=draw.getrandbits(128), version=4) for _ in books]
+    lots = [(str(uuid), lot) for uuid, book in zip(ids, books, strict=True) for lot in positions(book, day)]
     await leadline.execute(
         """WITH lots AS (
                SELECT * FROM unnest(CAST(:portfolios AS uuid[]), CAST(:symbols AS text[]), CAST(:quantities AS numeric[]))

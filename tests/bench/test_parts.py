@@ -20,6 +20,7 @@ from shared.market.calendar import calendar
 from tests.bench import arithmetic, history, ledger, measured, prices, steps
 from tests.bench.measured import Measured
 from tests.bench.peers import compare
+from tests.support import own_environment
 from tests.support.brokers import TestBroker
 from tests.support.databases import Database, Server
 
@@ -104,6 +105,21 @@ def test_peers_that_are_not_there_are_told() -> None:
     assert "not measured; not installed: no index" in measured.table(found)
     [*_, ratio] = compare.figures(1000.0, {"dbos": (None, "did not run")})
     assert (ratio.value, ratio.note) == (None, "none of them ran")
+
+
+def test_each_peer_has_a_program_and_pins() -> None:
+    for name in compare.PEERS:
+        assert (compare.HERE / f"{name}_steps.py").is_file()
+        pins = [line for line in (compare.HERE / f"{name}.txt").read_text().splitlines() if not line.startswith("#")]
+        assert [line for line in pins if "==" not in line] == []
+        assert any(line.startswith(f"{name}==") for line in pins)
+
+
+def test_a_peer_that_cannot_be_installed_is_told(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = [sys.executable, "-c", "import sys; sys.exit('no index there')"]
+    monkeypatch.setattr(own_environment, "create", lambda folder: folder / "python")
+    monkeypatch.setattr(own_environment, "installing", lambda *_: command)
+    assert compare.one_of_them("celery", server, 2) == (None, "not installed: no index there")
 
 
 # Run instead of `python -m tests.bench`: two parts that need none of what the real ones load.

@@ -146,12 +146,14 @@ def up(
     replicas: int = 1,
     root: Path = ROOT,
     jobs: Sequence[str] = JOBS,
+    beside: Mapping[str, str] | None = None,
 ) -> Iterator[dict[str, Process]]:
     """Jobs first, then all services; yields once each says that it is ready. Stopped with SIGTERM on the way out.
 
     The first of several replicas has the service's name, the others are numbered: `risk`, `risk-2`.
 
-    root : whose code runs, this tree's or that of another version
+    root   : whose code runs, this tree's or that of another version
+    beside : variables of the services that the compose file does not know
     """
     state.mkdir(parents=True, exist_ok=True)
     for job in jobs:
@@ -166,13 +168,15 @@ def up(
                 command(service, port=port),
                 pid_file=state / f"{name}.pid",
                 log=state / f"{name}.log",
-                env=_base(root) | environment(service, variables=variables, database=database, broker=broker),
+                env=_base(root)
+                | environment(service, variables=variables, database=database, broker=broker)
+                | dict(beside or {}),
                 cwd=root,
             )
             stack.callback(child.stop, within=60.0)
             running[name] = Process(name, child, f"http://127.0.0.1:{port}")
         for process in running.values():
-            _wait_until_ready(process)
+            wait_until_ready(process)
         yield running
 
 
@@ -181,7 +185,7 @@ def _base(root: Path) -> dict[str, str]:
     return {"PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1"}
 
 
-def _wait_until_ready(process: Process) -> None:
+def wait_until_ready(process: Process) -> None:
     until = time.monotonic() + READY_SECONDS
     answer = "no answer"
     while time.monotonic() < until and process.child.running:

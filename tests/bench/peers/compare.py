@@ -1,7 +1,7 @@
-"""Ours beside programs made for durable steps, each as its documents say, in one run: DBOS so far.
+"""Ours beside programs made for durable steps, each as its documents say, in one run: DBOS, Prefect, Dagster and Celery.
 
-They are installed in an environment of their own, which needs a package index. One that cannot be installed or does not run is told
-as not measured, with the reason.
+Each is installed in an environment of its own, which needs a package index. One that cannot be installed or does not run is told as not
+measured, with the reason. All write to this run's PostgreSQL but Celery, whose own place is a broker.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 from shared.telemetry import configure_logging
 from tests.bench import steps
@@ -24,19 +25,35 @@ from tests.support import databases, own_environment
 from tests.support.databases import Server
 
 HERE = Path(__file__).parent
-PEERS: Mapping[str, str] = {
-    "dbos": "PostgreSQL, a pool of 16",
+GOAL, INSTALL_SECONDS, RUN_SECONDS = 50.0, 300.0, 240.0
+
+
+class Peer(NamedTuple):
+    """How it is run, and how many of the pairs it is given: as many as take it some ten seconds."""
+
+    words: str
+    share: float
+
+
+PEERS: Mapping[str, Peer] = {
+    "dbos": Peer("PostgreSQL, a pool of 16", 1.0),
+    "prefect": Peer("a standing server on PostgreSQL, results persisted in files, 16 flows at once", 0.25),
+    "dagster": Peer("a process a core, its storage in PostgreSQL, results in files", 0.25),
+    "celery": Peer("Redis that writes each command to the disk, a process a core, acknowledged when done", 5.0),
 }
-GOAL, INSTALL_SECONDS, RUN_SECONDS = 50.0, 900.0, 600.0
 
 
 @contextlib.contextmanager
-def environment() -> Iterator[Path | str]:
-    """The interpreter of an environment with all of them; or why there is none."""
+def environment(name: str) -> Iterator[Path | str]:
+    """The interpreter of an environment with one of them; or why there is none."""
     with tempfile.TemporaryDirectory(prefix="leadline-peers-") as folder:
         python = own_environment.create(Path(folder))
-        install = own_environment.installing(python, HERE / "requirements.txt")
-        done = subprocess.run(install, capture_output=True, text=True, check=False, timeout=INSTALL_SECONDS)
+        install = own_environment.installing(python, HERE / f"{name}.txt")
+        try:
+            done = subprocess.run(install, capture_output=True, text=True, check=False, timeout=INSTALL_SECONDS)
+        except subprocess.TimeoutExpired:
+            yield f"not installed within {INSTALL_SECONDS:.0f} s"
+            return
         yield python if done.returncode == 0 else f"not installed: {last_line(done.stderr)}"
 
 
@@ -48,32 +65,35 @@ def last_line(text: str) -> str:
 def measure(name: str, python: Path, server: Server, pairs: int) -> tuple[float | None, str]:
     """(steps a second, what of) one of them; (None, why) where it did not run."""
     database = databases.in_thread(lambda: databases.create_empty(server))
-    with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="leadline-peers-")))
-        variables = {"LEADLINE_BENCH_URL": database.admin_url}
+    count = max(1, round(pairs * PEERS[name].share))
+    with tempfile.TemporaryDirectory(prefix="leadline-peers-") as folder:
+        process = subprocess.Popen(
+            [python, HERE / f"{name}_steps.py", database.admin_url, str(count)],
+            cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        )  # fmt: skip
         try:
-            done = subprocess.run(
-                [python, HERE / f"{name}_steps.py", database.admin_url, str(pairs)],
-                env=os.environ | variables, cwd=folder, capture_output=True, text=True, check=False, timeout=RUN_SECONDS,
-            )  # fmt: skip
+            said, complained = process.communicate(timeout=RUN_SECONDS)
         except subprocess.TimeoutExpired:
+            # With the server or worker that it started.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
             return None, f"did not end within {RUN_SECONDS:.0f} s"
-    if done.returncode:
-        return None, f"did not run: {last_line(done.stderr)}"
-    found = json.loads(last_line(done.stdout))
-    return found["steps"] / found["seconds"], f"{pairs} pairs, {PEERS[name]}"
+    if process.returncode:
+        return None, f"did not run: {last_line(complained)}"
+    found = json.loads(last_line(said))
+    return found["steps"] / found["seconds"], f"{count:,} pairs, {PEERS[name].words}"
+
+
+def one_of_them(name: str, server: Server, pairs: int) -> tuple[float | None, str]:
+    with environment(name) as python:
+        return (None, python) if isinstance(python, str) else measure(name, python, server, pairs)
 
 
 def run(portfolios: int, sessions: int, pairs: int) -> Found:
     configure_logging("bench", level="WARNING")
     with steps.servers() as (server, broker):
         mine, _ = asyncio.run(steps.both(server, broker, portfolios, sessions))
-        with environment() as python:
-            sys.stdout.flush()
-            rates = {
-                name: (None, python) if isinstance(python, str) else measure(name, python, server, pairs)
-                for name in PEERS
-            }
+        rates = {name: one_of_them(name, server, pairs) for name in PEERS}
     return Found(figures(median(mine), rates))
 
 
