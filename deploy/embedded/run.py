@@ -107,13 +107,13 @@ async def run_embedded(
         from deploy.embedded.composition import create_topics
         from deploy.embedded.groups import opening_groups
 
-        bus = await bus_starts.running()
+        bus = await bus_starts.wait()
         values |= {"kafka": bus.bootstrap, "kafka_idempotence": False}
         passwords = state.passwords(directory)
         token = own_token or state.token(directory)
         loading = asyncio.create_task(asyncio.to_thread(importlib.import_module, "services.coordinator.app"))
         async with opening_groups(settings_of("coordinator", **values), log):
-            database = await database_starts.running()
+            database = await database_starts.wait()
             say("the schema")
             await _prepare_schema(database, passwords)
         await loading
@@ -185,7 +185,7 @@ async def _start_services(
 
     starting = Starting(stack, supervisor, serve, pauses=computation.PAUSES_SECONDS)
     services = await stack.enter_async_context(composition(urls, listener, values=values, services=("coordinator",)))
-    return services, await starting.running()
+    return services, await starting.wait()
 
 
 def up(options: Options) -> None:

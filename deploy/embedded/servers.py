@@ -37,7 +37,7 @@ class Starting(Generic[Server]):
         self._work = asyncio.get_running_loop().run_in_executor(None, serve, None, self._give_up)
         stack.push_async_callback(self._stop)
 
-    async def running(self) -> Server:
+    async def wait(self) -> Server:
         """The server, once it runs; it is watched from then on."""
         server = await asyncio.shield(self._work)
         self._watched = self._supervisor.watch(server, self._serve, self._pauses)

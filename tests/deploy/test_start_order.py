@@ -68,9 +68,9 @@ async def test_servers_are_stopped_in_the_opposite_order_whichever_ran_first(tmp
     async with contextlib.AsyncExitStack() as stack:
         starting = [Starting(stack, supervisor, each.serve) for each in (first, second)]
         second.go_on.set()
-        assert await starting[1].running() is second
+        assert await starting[1].wait() is second
         first.go_on.set()
-        assert await starting[0].running() is first
+        assert await starting[0].wait() is first
     assert stopped == ["second", "first"]
 
 

@@ -50,7 +50,7 @@ def read_texts(row: Row, column: str, count: int) -> Sequence[str | None]:
 def read_weights(row: Row) -> Sequence[float]:
     """Of each holding, over NAV: as they are stored, or, of a portfolio without options, what its exposure is of it."""
     stored: Sequence[float] | None = row["weights"]
-    return _shown(_over_nav(row)) if stored is None else stored
+    return _to_floats(_over_nav(row)) if stored is None else stored
 
 
 def read_tilts(row: Row) -> Sequence[float]:
@@ -69,7 +69,7 @@ def read_shares(row: Row) -> Sequence[float]:
     if stored is not None:
         return stored
     parts, whole = _array(row["contributions"]), document(row["risk"])["decomposition"]["volatility"]
-    return _shown(parts / whole) if whole else [math.nan] * len(parts)
+    return _to_floats(parts / whole) if whole else [math.nan] * len(parts)
 
 
 def read_tails(row: Row) -> Sequence[float]:
@@ -82,7 +82,7 @@ def read_tails(row: Row) -> Sequence[float]:
         return stored
     others = _array(stored).reshape(count, width - 1)
     component = _over_nav(row) * others[:, 0]
-    return _shown(np.concatenate([component[:, None], others], axis=1).ravel())
+    return _to_floats(np.concatenate([component[:, None], others], axis=1).ravel())
 
 
 def read_observations(row: Row, count: int) -> Sequence[int]:
@@ -117,7 +117,7 @@ def _array(values: Sequence[float]) -> FloatVector:
     return np.asarray(values, dtype=np.float64)
 
 
-def _shown(values: FloatVector) -> list[float]:
+def _to_floats(values: FloatVector) -> list[float]:
     """As risk stores what it has computed: NaN where it is not finite; a negative zero is a zero."""
     found: list[float] = np.where(np.isfinite(values), values + 0.0, np.nan).tolist()
     return found

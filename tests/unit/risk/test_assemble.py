@@ -192,7 +192,7 @@ def test_the_worker_computes_an_outcome_and_a_row_for_every_unit() -> None:
     assert [key.session for key in results.outcomes] == list(panel.sessions) == [key.session for key in results.rows]
     assert {(outcome.quality, outcome.coverage) for outcome in results.outcomes.values()} == {("complete", 1.0)}
     for picture in build_reports(panel, book, cases.SCENARIOS):
-        assert set(picture.columns) == {*FIGURE_COLUMNS, "shocks"}
+        assert set(picture.columns) == {*FIGURE_COLUMNS, "shocks", "factor_names", "factor_matrix"}
         lengths = {"betas": 2 * 8, "correlations": 1, "correlation_n_obs": 3, "factor_correlations": 28}
         lengths |= {
             "exposures": 3 * (8 + 7),
