@@ -123,7 +123,8 @@ async def release(
             WITH k AS (
                 SELECT s.portfolio_id, s.phase, s.wanted <> held.wanted AND NOT CAST(:let_go AS boolean) AS again
                 FROM ledger.schedule s
-                JOIN unnest(CAST(:portfolios AS uuid[]), CAST(:fences AS bigint[]), CAST(:wanted AS bigint[]))
+                -- By subqueries, as in `ledger.complete`.
+                JOIN unnest((SELECT CAST(:portfolios AS uuid[])), (SELECT CAST(:fences AS bigint[])), (SELECT CAST(:wanted AS bigint[])))
                     AS held (portfolio_id, fence, wanted)
                   ON s.portfolio_id = held.portfolio_id AND s.fence = held.fence
                 WHERE s.phase = CAST(:phase AS ledger.phase) AND s.lease_owner = :owner
