@@ -1,0 +1,49 @@
+"""How the server finds units, whatever it expects of them: counted by itself, with a service's own rights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import event, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared import ledger
+from shared.ledger import Outcome
+from shared.work import MissingUnit, Phase
+from tests.support.databases import act_as
+from tests.support.ledger import SESSIONS, add
+
+
+async def test_units_are_completed_by_their_keys_however_few_the_planner_expects(db: AsyncConnection) -> None:
+    """Row policies keep the statistics of phases from a service's role: it expected one unit of its phase, and compared a thousand with
+    each of a batch. What is read of the table is counted by the database."""
+    portfolios = [uuid4() for _ in range(1000)]
+    revision = await add(db, portfolios, SESSIONS[:1])
+    await db.execute(text("RESET ROLE"))
+    await db.exec_driver_sql("ANALYZE ledger.units")
+    await act_as(db, "factors")
+    asked: list[tuple[str, Sequence[Any]]] = []
+
+    def note(_conn: object, _cursor: object, statement: str, parameters: Sequence[Any], *_: object) -> None:
+        if "UPDATE ledger.units" in statement:
+            asked.append((statement, parameters))
+
+    event.listen(db.sync_connection, "before_cursor_execute", note)
+    undone = await db.begin_nested()
+    batch = {MissingUnit(portfolio, SESSIONS[0], revision): Outcome() for portfolio in portfolios[:250]}
+    assert len((await ledger.complete(db, Phase.FACTORS, batch)).keys) == len(batch)
+    await undone.rollback()
+    event.remove(db.sync_connection, "before_cursor_execute", note)
+    ((statement, parameters),) = asked
+    plan = (await db.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", tuple(parameters))).scalar_one()
+    assert 0 < sum(_rows_read(plan[0]["Plan"])) <= 2 * len(batch), "once to lock them, once to write them"
+
+
+def _rows_read(node: dict[str, Any]) -> Iterator[float]:
+    """Of the units, by each part of a plan."""
+    if node.get("Relation Name") == "units" and "Scan" in node["Node Type"]:
+        yield node["Actual Rows"] * node["Actual Loops"]
+    for child in node.get("Plans", ()):
+        yield from _rows_read(child)
