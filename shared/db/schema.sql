@@ -477,10 +477,14 @@ BEGIN
         SELECT portfolio_id, phase, min(session) AS first, max(session) AS last FROM changed GROUP BY portfolio_id, phase
     ), of_runs AS (
         INSERT INTO ledger.unit_changes (portfolio_id, phase, first, last) SELECT portfolio_id, phase, first, last FROM noted
-    ), of_lists AS (
-        INSERT INTO ledger.portfolio_changes (portfolio_id) SELECT DISTINCT portfolio_id FROM noted
     )
-    INSERT INTO ledger.shortfall_changes (portfolio_id, phase, first, last) SELECT portfolio_id, phase, first, last FROM noted;
+    INSERT INTO ledger.portfolio_changes (portfolio_id) SELECT DISTINCT portfolio_id FROM noted;
+    INSERT INTO ledger.shortfall_changes (portfolio_id, phase, first, last)
+    SELECT portfolio_id, phase, min(session), max(session) FROM changed WHERE quality = 'partial' GROUP BY portfolio_id, phase;
+    IF TG_OP = 'UPDATE' THEN
+        INSERT INTO ledger.shortfall_changes (portfolio_id, phase, first, last)
+        SELECT portfolio_id, phase, min(session), max(session) FROM was WHERE quality = 'partial' GROUP BY portfolio_id, phase;
+    END IF;
     RETURN NULL;
 END
 $function$;
@@ -2048,7 +2052,7 @@ CREATE INDEX units_provisional ON ledger.units USING btree (portfolio_id, phase,
 CREATE TRIGGER note_delete AFTER DELETE ON ledger.units REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION ledger.note_unit_changes();
 CREATE TRIGGER note_insert AFTER INSERT ON ledger.units REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION ledger.note_unit_changes();
 CREATE TRIGGER note_truncate AFTER TRUNCATE ON ledger.units FOR EACH STATEMENT EXECUTE FUNCTION ledger.note_portfolio_change();
-CREATE TRIGGER note_update AFTER UPDATE ON ledger.units REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION ledger.note_unit_changes();
+CREATE TRIGGER note_update AFTER UPDATE ON ledger.units REFERENCING OLD TABLE AS was NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION ledger.note_unit_changes();
 CREATE TRIGGER ordered BEFORE INSERT OR DELETE OR UPDATE OF required_revision ON ledger.units FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_unordered();
 CREATE POLICY coordinate ON ledger.units TO leadline_coordinator USING (true) WITH CHECK (true);
 CREATE POLICY own_phase_factors ON ledger.units FOR UPDATE TO leadline_factors USING ((phase = 'factors'::ledger.phase)) WITH CHECK ((phase = 'factors'::ledger.phase));

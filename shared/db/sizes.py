@@ -15,11 +15,15 @@ from shared.work import MissingUnit, Phase, Size
 _LOOKBACK = timedelta(days=400)
 
 
-async def read(conn: AsyncConnection, phase: Phase, units: Collection[MissingUnit]) -> dict[UUID, Size]:
+async def read(
+    conn: AsyncConnection, phase: Phase, units: Collection[MissingUnit], *, all_priced: bool = False
+) -> dict[UUID, Size]:
     """Lots and symbols of the units' portfolios, all sessions taken together: an upper bound for each of them.
 
     Symbols come as hashes, since only their number counts; of two with one hash (rare), one is not counted. How many of them have
     a price about the units' sessions is looked for in the risk phase alone, where pairs of those are the cost.
+
+    all_priced : taken to have one without a look, which is an upper bound again
     """
     sessions = [unit.session for unit in units]
     rows = await conn.execute(
@@ -42,9 +46,12 @@ async def read(conn: AsyncConnection, phase: Phase, units: Collection[MissingUni
         """),
         {
             "portfolios": list({unit.portfolio_id for unit in units}),
-            "wanted": phase is Phase.RISK,
+            "wanted": phase is Phase.RISK and not all_priced,
             "first": min(sessions) - _LOOKBACK,
             "last": max(sessions),
         },
     )
-    return {row.portfolio_id: Size(row.lots, frozenset(row.symbols), row.priced) for row in rows}
+    found = {row.portfolio_id: Size(row.lots, frozenset(row.symbols), row.priced) for row in rows}
+    if all_priced:
+        return {portfolio: size._replace(priced=len(size.symbols)) for portfolio, size in found.items()}
+    return found

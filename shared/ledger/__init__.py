@@ -27,7 +27,7 @@ from shared.ledger.failures import (
     unblock,
     unblock_due,
 )
-from shared.ledger.leases import LEASE, acquire, find_scheduled, find_unreleased, release, renew
+from shared.ledger.leases import LEASE, acquire, are_released, find_scheduled, find_unreleased, release, renew
 from shared.ledger.model import Completed, Deferral, Lease, Outcome
 from shared.ledger.units import Demand, add_units, remove_units, require, require_all, require_many, withdraw_units
 
@@ -42,6 +42,7 @@ __all__ = [
     "Outcome",
     "acquire",
     "add_units",
+    "are_released",
     "complete",
     "defer",
     "defer_each",

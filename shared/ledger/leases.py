@@ -66,6 +66,20 @@ async def find_unreleased(conn: AsyncConnection, phase: Phase, portfolios: Seque
     return list(rows)
 
 
+async def are_released(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID]) -> bool:
+    """Whether nobody holds any of the portfolios, and whoever held one last has given it back."""
+    return bool(
+        await conn.scalar(
+            text("""
+                SELECT NOT EXISTS (
+                    SELECT FROM ledger.schedule WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[]))
+                        AND phase = CAST(:phase AS ledger.phase) AND (lease_owner IS NOT NULL OR deaths > 0))
+            """),
+            {"phase": phase.value, "portfolios": list(portfolios)},
+        )
+    )
+
+
 async def find_scheduled(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID]) -> set[UUID]:
     """Those of the portfolios that still have a schedule: deleted ones, and those without sessions, have none."""
     rows = await conn.scalars(
@@ -109,7 +123,8 @@ async def release(
             WITH k AS (
                 SELECT s.portfolio_id, s.phase, s.wanted <> held.wanted AND NOT CAST(:let_go AS boolean) AS again
                 FROM ledger.schedule s
-                JOIN unnest(CAST(:portfolios AS uuid[]), CAST(:fences AS bigint[]), CAST(:wanted AS bigint[]))
+                -- By subqueries, as in `ledger.complete`.
+                JOIN unnest((SELECT CAST(:portfolios AS uuid[])), (SELECT CAST(:fences AS bigint[])), (SELECT CAST(:wanted AS bigint[])))
                     AS held (portfolio_id, fence, wanted)
                   ON s.portfolio_id = held.portfolio_id AND s.fence = held.fence
                 WHERE s.phase = CAST(:phase AS ledger.phase) AND s.lease_owner = :owner

@@ -209,6 +209,16 @@ async def has_marks(conn: AsyncConnection, *, beyond: int = 0) -> bool:
     return bool(await conn.scalar(found, {"beyond": beyond}))
 
 
+async def newest_mark(conn: AsyncConnection) -> int | None:
+    """A number that grows with each change that the runs, or the shortfalls, do not show yet; None where there is none."""
+    found = text("""
+        SELECT nullif(coalesce((SELECT max(id) FROM ledger.unit_changes), 0)
+                      + coalesce((SELECT max(id) FROM ledger.shortfall_changes), 0), 0)
+    """)
+    number: int | None = await conn.scalar(found)
+    return number
+
+
 async def count_pending(conn: AsyncConnection) -> int:
     """Changes that the runs do not show yet."""
     return int(await conn.scalar(text("SELECT count(*) FROM ledger.unit_changes")) or 0)

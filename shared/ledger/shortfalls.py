@@ -23,7 +23,9 @@ _GROUPED = """
                min(u.coverage) AS coverage
         FROM scope m CROSS JOIN LATERAL (
             SELECT session, coverage, CAST(reasons AS text) COLLATE "C" AS reasons FROM ledger.units
-            WHERE portfolio_id = m.portfolio_id AND phase = m.phase AND session >= m.low AND session < m.high
+            -- As rows, which only the index by portfolio has in this order: by the one of sessions all portfolios' would be read.
+            WHERE (portfolio_id, phase, session) >= (m.portfolio_id, m.phase, m.low)
+              AND (portfolio_id, phase, session) < (m.portfolio_id, m.phase, m.high)
               AND quality = 'partial' AND completed_revision >= required_revision OFFSET 0
         ) u
         GROUP BY m.portfolio_id, m.phase, date_trunc('quarter', CAST(u.session AS timestamp)), u.reasons

@@ -18,16 +18,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared import ledger, progress
 from shared.clock import Clock
-from shared.db import closures, sizes
+from shared.db import closures
 from shared.db.engine import describe_error, is_transient, snapshot
 from shared.ledger import Completed, Lease
 from shared.market.calendar import using_calendar
 from shared.messaging import outbox
 from shared.messaging.failpoints import failpoint
-from shared.phase import leases, room
+from shared.phase import batches, leases, room
 from shared.phase.cutoff import BatchWithdrawn, Cutoff
 from shared.phase.failures import DIED, Failures
-from shared.phase.selection import select
 from shared.phase.workers import (
     BatchWorker,
     InputsT,
@@ -38,7 +37,7 @@ from shared.phase.workers import (
     earliest_by_portfolio,
 )
 from shared.telemetry import BATCH_SECONDS, COMPLETED, log_context, logger, span
-from shared.work import MAX_ROWS, MAX_UNITS, Batch, MissingUnit, UnitKey, Work, cut, rows_per_session
+from shared.work import Batch, MissingUnit, UnitKey, Work
 
 log = logger(__name__)
 
@@ -99,6 +98,11 @@ class PhaseRunner:
 
     async def _run_leased(self, wanted: Sequence[UUID], bounds: Bounds, deadline: float) -> int:
         owner, cutoff = uuid4().hex, Cutoff()
+        async with self._engine.connect() as conn:
+            # What woke us was committed before this look. With nothing to do and nobody to tell, leases would be written for nothing.
+            ready = await ledger.ready(conn, self.phase, wanted, *bounds)
+            if not ready and await ledger.are_released(conn, self.phase, wanted):
+                return 0
         async with self._engine.begin() as conn:
             held = await ledger.acquire(conn, self.phase, wanted, owner)
         failpoint("phase.after_lease")
@@ -180,17 +184,8 @@ class PhaseRunner:
         attempted: set[MissingUnit],
         deaths: int,
     ) -> tuple[Batch, float] | None:
-        """The next batch, and its share of what a batch may cost; half as large for each death in a row, because most die of
-        memory."""
         units = await ledger.ready(conn, self.phase, portfolios, *bounds)
-        units = select(self.phase, units, lambda unit: unit not in attempted)
-        if not units:
-            return None
-        sessions = self._clock.calendar().between(min(u.session for u in units), max(u.session for u in units))
-        rows = rows_per_session(self.phase, await sizes.read(conn, self.phase, units))
-        most_units, most_rows = max(1, MAX_UNITS >> deaths), max(1, MAX_ROWS[self.phase] >> deaths)
-        batch = cut(units, sessions, max_units=most_units, rows=rows, max_rows=most_rows)[0]
-        return batch, rows(batch.portfolios) * len(batch.sessions) / MAX_ROWS[self.phase]
+        return await batches.next_batch(conn, self.phase, units, self._clock.calendar(), attempted, deaths)
 
     async def _bisect_on_failure(
         self, batch: Batch, attempted: set[MissingUnit], failures: Failures, cutoff: Cutoff
@@ -271,12 +266,7 @@ class PhaseRunner:
 
     async def _current(self, conn: AsyncConnection, batch: Batch) -> Batch | None:
         """Re-read the batch in this snapshot: revisions may have risen, units may be complete or deleted."""
-        units = await ledger.ready(conn, self.phase, batch.portfolios, batch.first, batch.last)
-        wanted = {UnitKey(unit.portfolio_id, unit.session) for unit in batch.units}
-        units = select(self.phase, units, lambda unit: UnitKey(unit.portfolio_id, unit.session) in wanted)
-        # A day that is a session since the batch was cut lies between two of its neighbours.
-        batches = cut(units, self._clock.calendar().between(batch.first, batch.last))
-        return batches[0] if batches else None
+        return await batches.current_batch(conn, self.phase, batch, self._clock.calendar())
 
     async def _save(
         self, conn: AsyncConnection, worker: PhaseWorker[InputsT, ResultsT], batch: Batch, results: ResultsT

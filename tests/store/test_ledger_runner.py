@@ -133,6 +133,26 @@ async def test_a_run_completes_what_is_ready_and_announces_it(
         assert await conn.scalar(text("SELECT count(*) FROM ledger.schedule WHERE lease_owner IS NOT NULL")) == 0
 
 
+async def test_a_run_with_nothing_to_do_takes_no_lease_and_tells_a_holder(
+    admin: AsyncEngine, engines: dict[Phase, AsyncEngine]
+) -> None:
+    [a] = await portfolios(admin, 1, D[:2])
+    risk = runner(engines, Worker(Phase.RISK))
+
+    async def scheduled() -> tuple[int, int]:
+        async with admin.connect() as conn:
+            found = await conn.execute(text("SELECT fence, wanted FROM ledger.schedule WHERE phase = 'risk'"))
+            fence, wanted = found.one()
+            return fence, wanted
+
+    assert await risk.run(Work((a,), D[0], D[1])) == 0, "nothing upstream is there"
+    assert await scheduled() == (0, 0)
+    async with admin.begin() as conn:
+        await ledger.acquire(conn, Phase.RISK, [a], "somebody else")
+    assert await risk.run(Work((a,), D[0], D[1])) == 0
+    assert await scheduled() == (1, 1), "who holds it may have looked before"
+
+
 async def test_a_chain_is_not_continued_over_a_session_that_was_raised_meanwhile(
     admin: AsyncEngine, engines: dict[Phase, AsyncEngine]
 ) -> None:
@@ -486,7 +506,7 @@ async def test_batches_are_within_what_they_may_cost_the_phase(
     width: int,
 ) -> None:
     """Ten lots of five symbols: five rows a session for ingest and factors, ten for snapshots, five times a hundred figures for risk."""
-    monkeypatch.setattr("shared.phase.runner.MAX_ROWS", dict.fromkeys(Phase, most))
+    monkeypatch.setattr("shared.phase.batches.MAX_ROWS", dict.fromkeys(Phase, most))
     [large] = await portfolios(admin, 1, D, done=tuple(Phase)[: tuple(Phase).index(phase)])
     await hold(admin, {large: 10})
     worker = Worker(phase)
@@ -500,7 +520,7 @@ async def test_batches_are_within_what_they_may_cost_the_phase(
 async def test_a_run_that_lasts_too_long_hands_the_rest_on(
     admin: AsyncEngine, engines: dict[Phase, AsyncEngine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.phase.runner.MAX_ROWS", dict.fromkeys(Phase, 10))
+    monkeypatch.setattr("shared.phase.batches.MAX_ROWS", dict.fromkeys(Phase, 10))
     monkeypatch.setattr("shared.phase.runner.RUN_SECONDS", 0.0)
     [large] = await portfolios(admin, 1, D[:3], done=(Phase.INGEST,))
     await hold(admin, {large: 10})
@@ -529,7 +549,7 @@ async def test_phases_of_one_process_compute_their_large_batches_one_after_the_o
     admin: AsyncEngine, engines: dict[Phase, AsyncEngine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each is as large as its phase may make one; together they would take what both may."""
-    monkeypatch.setattr("shared.phase.runner.MAX_ROWS", dict.fromkeys(Phase, 5))
+    monkeypatch.setattr("shared.phase.batches.MAX_ROWS", dict.fromkeys(Phase, 5))
     [first] = await portfolios(admin, 1, D[:3])
     [second] = await portfolios(admin, 1, D[:3], done=(Phase.INGEST,))
     await hold(admin, {first: 10, second: 10})
@@ -577,7 +597,7 @@ async def test_a_run_reports_each_batch_to_the_handler_around_it(
     admin: AsyncEngine, engines: dict[Phase, AsyncEngine], monkeypatch: pytest.MonkeyPatch, steps: bool
 ) -> None:
     """From the loop between batches, and from the thread that computes."""
-    monkeypatch.setattr("shared.phase.runner.MAX_ROWS", dict.fromkeys(Phase, 10))
+    monkeypatch.setattr("shared.phase.batches.MAX_ROWS", dict.fromkeys(Phase, 10))
     [large] = await portfolios(admin, 1, D[:2])
     await hold(admin, {large: 10})
     idle: list[float] = []
@@ -645,7 +665,7 @@ async def test_each_death_in_a_row_halves_the_work_and_the_eighth_blocks_it(
     admin: AsyncEngine, engines: dict[Phase, AsyncEngine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Deaths are told from failures by the lease that nobody gave back; what killed them is never heard of."""
-    monkeypatch.setattr("shared.phase.runner.MAX_UNITS", 8)
+    monkeypatch.setattr("shared.phase.batches.MAX_UNITS", 8)
     [a] = await portfolios(admin, 1, D[:8])
     await die(admin, Phase.INGEST, [a], 1)
     worker = Worker(Phase.INGEST, leave=frozenset(D))

@@ -13,7 +13,9 @@ from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db import sizes
-from shared.work import MissingUnit, Phase, Size
+from shared.market.calendar import calendar
+from shared.phase import batches
+from shared.work import MAX_ROWS, MissingUnit, Phase, Size, cut, rows_per_session
 
 SESSION = date(2020, 12, 30)
 PORTFOLIOS = [UUID(int=number) for number in range(1, 9)]
@@ -97,6 +99,29 @@ async def test_prices_are_looked_for_once_a_symbol(db: AsyncConnection) -> None:
     looked = max(loops(plan[0]["Plan"]))
     pairs = sum(len({underlying or symbol for symbol, underlying in lots}) for lots in held.values())
     assert 0 < looked <= len(SYMBOLS) < pairs
+
+
+@pytest.mark.parametrize(("most", "looks"), [(10**6, [False]), (10, [False, True])])
+async def test_prices_are_looked_for_only_where_a_batch_might_not_fit(
+    db: AsyncConnection, monkeypatch: pytest.MonkeyPatch, most: int, looks: list[bool]
+) -> None:
+    """And what is cut is the same: the bound says of all that they fit, or is not gone by."""
+    await fill(db)
+    units = [MissingUnit(portfolio, SESSION, 1) for portfolio in PORTFOLIOS]
+    exact = rows_per_session(Phase.RISK, await sizes.read(db, Phase.RISK, units))
+    monkeypatch.setattr(batches, "MAX_ROWS", {**MAX_ROWS, Phase.RISK: most})
+    looked: list[bool] = []
+
+    def note(_conn: object, _cursor: object, statement: str, parameters: Sequence[Any], *_: object) -> None:
+        looked.extend(value for value in parameters if isinstance(value, bool))
+
+    event.listen(db.sync_connection, "before_cursor_execute", note)
+    found = await batches.next_batch(db, Phase.RISK, units, calendar(), set(), 0)
+    event.remove(db.sync_connection, "before_cursor_execute", note)
+    assert looked == looks
+    assert found is not None
+    assert found[0] == cut(units, [SESSION], rows=exact, max_rows=most)[0]
+    assert found[1] >= exact(found[0].portfolios) / most
 
 
 def loops(node: dict[str, Any]) -> Iterator[int]:

@@ -175,6 +175,29 @@ async def test_kept_runs_are_what_grouping_gives(db: AsyncConnection, seed: int)
     assert await runs.count_pending(db) == 0
 
 
+async def test_shortfalls_are_marked_where_a_unit_is_partial_or_was(db: AsyncConnection) -> None:
+    async def change(what: str) -> int:
+        await db.execute(text("DELETE FROM ledger.shortfall_changes"))
+        await db.execute(text(what))
+        return int(await db.scalar(text("SELECT count(*) FROM ledger.shortfall_changes")) or 0)
+
+    await db.execute(text("SELECT ledger.order_lock()"))
+    added = """INSERT INTO ledger.units (portfolio_id, session, phase, required_revision)
+               VALUES ('00000000-0000-0000-0000-000000000001', '2024-01-02', 'risk', 1)"""
+    completed = "UPDATE ledger.units SET completed_revision = required_revision, quality = '{}'"
+    raised = "UPDATE ledger.units SET required_revision = required_revision + 1"
+    assert await change(added) == 0
+    assert await change(completed.format("complete")) == 0
+    assert await change(raised) == 0
+    assert await change(completed.format("partial")) == 1
+    assert await change(raised) > 0, "it is not complete any more, so what it lacks is not counted"
+    assert await change(completed.format("complete")) == 1, "it was partial"
+    assert await change("DELETE FROM ledger.units") == 0
+    await change(added)
+    await change(completed.format("partial"))
+    assert await change("DELETE FROM ledger.units") == 1
+
+
 async def test_few_marks_at_a_time_lead_to_the_same(db: AsyncConnection) -> None:
     draw = random.Random(9)
     for _ in range(60):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -14,7 +15,10 @@ from shared.telemetry import logger
 
 log = logger(__name__)
 
-PERIOD_SECONDS = 5.0
+PERIOD_SECONDS = 2.5
+# While units change, what is brought up to date changes again: a unit that falls due and is completed would be looked at twice. So long a
+# change waits at most for others to cease.
+MOST_WAIT_SECONDS = 30.0
 FEW_MARKS = 250
 
 
@@ -43,17 +47,39 @@ async def refreshed_snapshot(engine: AsyncEngine) -> AsyncIterator[AsyncConnecti
 
 
 class UnitRunsLoop:
-    def __init__(self, engine: AsyncEngine, *, period: float = PERIOD_SECONDS) -> None:
+    """Brings the runs up to date once nothing has changed between two looks, or has been changing for long."""
+
+    def __init__(
+        self, engine: AsyncEngine, *, period: float = PERIOD_SECONDS, most_wait: float = MOST_WAIT_SECONDS
+    ) -> None:
         self._engine = engine
         self._period = period
+        self._most_wait = most_wait
+        self._newest: int | None = None
+        self._changing_since = 0.0
 
     async def run(self) -> None:
         """Until cancelled. A turn that fails is logged; its marks are still there for the next one."""
         while True:
             try:
-                await refresh_all(self._engine)
+                await self.look()
             except Exception as error:
                 if not is_retried_by_loops(error):
                     raise
                 log.warning("unit_runs_wait", error=str(error)[:300])
             await asyncio.sleep(self._period)
+
+    async def look(self) -> int:
+        """One turn; returns how many marks were taken."""
+        async with self._engine.connect() as conn:
+            newest = await runs.newest_mark(conn)
+        before, self._newest = self._newest, newest
+        if newest is None:
+            return 0
+        now = time.monotonic()
+        if before is None:
+            self._changing_since = now
+        if newest != before and now - self._changing_since < self._most_wait:
+            return 0
+        self._newest = None
+        return await refresh_all(self._engine)

@@ -193,12 +193,12 @@ def test_the_worker_computes_an_outcome_and_a_row_for_every_unit() -> None:
     assert {(outcome.quality, outcome.coverage) for outcome in results.outcomes.values()} == {("complete", 1.0)}
     for picture in build_reports(panel, book, cases.SCENARIOS):
         assert set(picture.columns) == {*FIGURE_COLUMNS, "shocks", "factor_names", "factor_matrix"}
-        lengths = {"betas": 2 * 8, "correlations": 1, "correlation_n_obs": 3, "factor_correlations": 28}
+        lengths = {"betas": 2 * 8, "correlations": 1, "correlation_n_obs": 3, "factor_matrix": 28}
         lengths |= {
             "exposures": 3 * (8 + 7),
             "shocks": 3 * 24 * 8 * 8,
             "exposure_errors": 8,
-            "tail_parts": 2 * 3,
+            "tail_parts": 2 * 2,
         }
         assert {name: len(picture.columns[name]) for name in lengths} == lengths
 

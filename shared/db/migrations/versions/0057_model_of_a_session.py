@@ -8,7 +8,7 @@ from alembic import op
 from sqlalchemy.util import await_only
 
 revision = "0057"
-down_revision = "0055"
+down_revision = "0056"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,82 @@
+"""How the server finds units, whatever it expects of them: counted by itself, with a service's own rights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
+
+from sqlalchemy import event, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared import ledger
+from shared.ledger import Outcome, shortfalls
+from shared.work import MissingUnit, Phase
+from tests.support.databases import act_as
+from tests.support.ledger import SESSIONS, add
+
+
+class Mark(NamedTuple):
+    portfolio_id: UUID
+    phase: str
+    first: date
+    last: date
+
+
+async def test_units_are_completed_by_their_keys_however_few_the_planner_expects(db: AsyncConnection) -> None:
+    """Row policies keep the statistics of phases from a service's role: it expected one unit of its phase, and compared a thousand with
+    each of a batch. What is read of the table is counted by the database."""
+    portfolios = [uuid4() for _ in range(1000)]
+    revision = await add(db, portfolios, SESSIONS[:1])
+    await db.execute(text("RESET ROLE"))
+    await db.exec_driver_sql("ANALYZE ledger.units")
+    await act_as(db, "factors")
+    asked: list[tuple[str, Sequence[Any]]] = []
+
+    def note(_conn: object, _cursor: object, statement: str, parameters: Sequence[Any], *_: object) -> None:
+        if "UPDATE ledger.units" in statement:
+            asked.append((statement, parameters))
+
+    event.listen(db.sync_connection, "before_cursor_execute", note)
+    undone = await db.begin_nested()
+    batch = {MissingUnit(portfolio, SESSIONS[0], revision): Outcome() for portfolio in portfolios[:250]}
+    assert len((await ledger.complete(db, Phase.FACTORS, batch)).keys) == len(batch)
+    await undone.rollback()
+    event.remove(db.sync_connection, "before_cursor_execute", note)
+    ((statement, parameters),) = asked
+    plan = (await db.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", tuple(parameters))).scalar_one()
+    assert 0 < sum(_rows_read(plan[0]["Plan"])) <= 2 * len(batch), "once to lock them, once to write them"
+
+
+async def test_what_units_lack_is_read_portfolio_by_portfolio(db: AsyncConnection) -> None:
+    """All portfolios' partial units are of the same few sessions, and stand beside each other in the index of those."""
+    portfolios = [uuid4() for _ in range(1000)]
+    revision = await add(db, portfolios, SESSIONS[:2])
+    await act_as(db, "risk")
+    partial = Outcome("partial", 0.5, [{"figure": None, "symbol": "A", "reason": "stale"}])
+    units = [MissingUnit(portfolio, session, revision) for portfolio in portfolios for session in SESSIONS[:2]]
+    await ledger.complete(db, Phase.RISK, dict.fromkeys(units, partial))
+    asked: list[tuple[str, Sequence[Any]]] = []
+
+    def note(_conn: object, _cursor: object, statement: str, parameters: Sequence[Any], *_: object) -> None:
+        asked.append((statement, parameters))
+
+    await act_as(db, "coordinator")
+    marks = [Mark(portfolio, "risk", SESSIONS[0], SESSIONS[1]) for portfolio in portfolios[:200]]
+    event.listen(db.sync_connection, "before_cursor_execute", note)
+    undone = await db.begin_nested()
+    await shortfalls.mend(db, marks)
+    await undone.rollback()
+    event.remove(db.sync_connection, "before_cursor_execute", note)
+    ((statement, parameters),) = [each for each in asked if "unit_shortfalls" in each[0]]
+    plan = (await db.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", tuple(parameters))).scalar_one()
+    assert sum(_rows_read(plan[0]["Plan"])) == 2 * len(marks)
+
+
+def _rows_read(node: dict[str, Any]) -> Iterator[float]:
+    """Of the units, by each part of a plan."""
+    if node.get("Relation Name") == "units" and "Scan" in node["Node Type"]:
+        yield (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+    for child in node.get("Plans", ()):
+        yield from _rows_read(child)
