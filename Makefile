@@ -9,15 +9,15 @@ demo: .venv/.ready
 # hundred modules and compiling ours, and so it is for each service that a test starts.
 export PYTHONDONTWRITEBYTECODE =
 
-# The suite is shared by LEADLINE_TEST_WORKERS processes (2, 3 of what starts no server; 0: this process alone, for a debugger)
-WORKERS = 2
+# The suite is shared by LEADLINE_TEST_WORKERS processes (0: this process alone, for a debugger): with a third, both cores are busy while
+# another collects, waits for a server or is at its last long file
+WORKERS = 3
 PYTEST = .venv/bin/python -m pytest -n $(or $(LEADLINE_TEST_WORKERS),$(WORKERS)) --dist loadfile --no-loadscope-reorder
 
 test: .venv/.ready
 	@$(PYTEST) $(ARGS)
 
-# What starts no server: a third process has both cores busy while another collects or is at its last long file
-unit: WORKERS = 3
+# What starts no server
 unit: .venv/.ready
 	@$(PYTEST) -m unit $(ARGS)
 
