@@ -30,6 +30,7 @@ from services.coordinator.results import (
     providers,
     restatement_causes,
     sessions,
+    valued_lots,
 )
 from services.coordinator.results.values import UNKNOWN_CURSOR, to_json
 from shared.db.engine import snapshot
@@ -138,7 +139,9 @@ async def positions(
     context: Ctx,
     first: From = None,
     last: To = None,
-    limit: Annotated[int, Query(ge=1, le=2000, description="Sessions, however many lots")] = 250,
+    limit: Annotated[
+        int, Query(ge=1, le=2000, description="Sessions; fewer where they have more than 50,000 lots")
+    ] = 250,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
 
@@ -147,7 +150,7 @@ async def positions(
             after = None if cursor is None else date.fromisoformat(cursor)
         except ValueError as error:
             raise Invalid(UNKNOWN_CURSOR, code="unknown_cursor") from error
-        return await portfolios.positions_between(conn, portfolio_id, first, last, limit=limit, after=after)
+        return await valued_lots.read_range(conn, portfolio_id, first, last, limit=limit, after=after)
 
     return await _read(context, read, first, last)
 

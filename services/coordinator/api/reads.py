@@ -17,7 +17,7 @@ from services.coordinator.api.query_dates import Day, Instant, assert_in_order, 
 from services.coordinator.api.representation import DocumentRoute
 from services.coordinator.explain import portfolios as explain
 from services.coordinator.explain import symbols as explain_symbols
-from services.coordinator.results import portfolios, restatements, sessions, symbols
+from services.coordinator.results import portfolios, restatements, sessions, symbols, valued_lots
 from shared.db.engine import snapshot
 
 router = APIRouter(route_class=DocumentRoute, tags=["results"])
@@ -43,7 +43,7 @@ async def snapshots(portfolio_id: UUID, context: Ctx, first: From = None, last: 
 )
 async def positions(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
     async with session_snapshot(context, portfolio_id, session) as conn:
-        return await portfolios.positions(conn, portfolio_id, session)
+        return await valued_lots.read(conn, portfolio_id, session)
 
 
 @router.get(

@@ -25,6 +25,7 @@ from services.coordinator.results import (
     performance,
     portfolios,
     sector_exposures,
+    valued_lots,
 )
 from services.coordinator.results.figures import Name, flatten, join_name
 from services.coordinator.results.reasons import documents
@@ -168,7 +169,7 @@ async def _figures(
 ) -> tuple[dict[str, Any], dict[Name, Any]]:
     """The envelope of an answer, and all its figures by name."""
     if answer in ("snapshots", "positions", *_ON_SNAPSHOTS):
-        document = await portfolios.positions(conn, portfolio, session)
+        document = await valued_lots.read(conn, portfolio, session)
     elif answer == "scorecard":
         document = await portfolios.scorecard_document(conn, portfolio, session)
     elif answer == "sector_exposures":

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import NotFound
 from services.coordinator.results import scorecard, sessions
-from services.coordinator.results.reasons import Document, Wait, absences, describe_reasons, documents
+from services.coordinator.results.reasons import Entry, Made, Wait, absences, describe_reasons, documents
 from services.coordinator.results.risk import ANSWERS
 from services.coordinator.results.risk_rows import SOURCE
 from services.coordinator.results.values import document, to_json
@@ -22,7 +22,6 @@ from shared.db.tenancy import only_own, tenant_filter
 from shared.market.reasons import ABSENCES
 from shared.work import Phase
 
-QUANTITY_DECIMALS = 10
 # The fields of docs/methods.md §6, in its order.
 SNAPSHOT_FIELDS = (
     "session", "nav", "cash", "long_value", "short_value", "gross_exposure", "net_exposure", "daily_pnl", "daily_return",
@@ -114,133 +113,21 @@ async def snapshots(conn: AsyncConnection, portfolio: UUID, first: date | None, 
         """),
         {"id": portfolio, "first": first, "last": last},
     )
-    found = [(row, document(row["reasons"])) for row in rows.mappings()]
+    listed = rows.mappings().all()
+    # Of years of five hundred symbols without a price it takes seconds, and the event loop has others to answer.
+    found = await asyncio.to_thread(lambda: [(row, document(row["reasons"])) for row in listed])
     named = {str(of["symbol"]) for _, entries in found for of in entries if of["symbol"] and of["reason"] in ABSENCES}
     waits = await absences(conn, named)
-    return {
-        "portfolio_id": str(portfolio),
-        "items": [
-            _snapshot(row, entries, [wait for wait in waits if wait.first <= row["session"] <= wait.last])
-            for row, entries in found
-        ],
-    }
+    made: Made = {}
+    items = await asyncio.to_thread(lambda: [_snapshot(row, entries, waits, made) for row, entries in found])
+    return {"portfolio_id": str(portfolio), "items": items}
 
 
-def _snapshot(row: RowMapping, entries: Sequence[dict[str, Any]], waits: Sequence[Wait]) -> dict[str, Any]:
+def _snapshot(row: RowMapping, entries: Sequence[Entry], waits: Sequence[Wait], made: Made) -> dict[str, Any]:
     fields = {column: to_json(row[column]) for column in SNAPSHOT_FIELDS}
-    return fields | {"reasons": documents(entries, waits, phase=Phase.SNAPSHOTS.value), "stale": row["stale"]}
-
-
-async def positions(conn: AsyncConnection, portfolio: UUID, session: date | None) -> dict[str, Any]:
-    """Every lot entered by the session, closed ones included with quantity 0."""
-    chosen = await choose(conn, portfolio, Phase.SNAPSHOTS, session)
-    snapshot = (
-        (
-            await conn.execute(
-                text("""
-                SELECT session, revision, model_version, computed_at, quality, coverage, provisional, CAST(reasons AS text) AS reasons, nav
-                FROM snapshots.snapshots WHERE portfolio_id = :id AND session = :session
-            """),
-                {"id": portfolio, "session": chosen.session},
-            )
-        )
-        .mappings()
-        .one_or_none()
-    )
-    if snapshot is None:
-        raise NotFound(f"Portfolio {portfolio} has no snapshot of session {chosen.session}.")
-    rows = await conn.execute(
-        text("""
-            SELECT v.position_id, v.symbol, v.quantity, p.entry_date, p.entry_price, v.price, v.price_session, v.price_basis,
-                   v.market_value, v.daily_pnl, v.cumulative_pnl, v.realized_pnl, v.unrealized_pnl, v.dividends, v.reason
-            FROM snapshots.positions v LEFT JOIN coordinator.positions p ON p.id = v.position_id
-            WHERE v.portfolio_id = :id AND v.session = :session ORDER BY v.symbol, p.entry_session, v.position_id
-        """),
-        {"id": portfolio, "session": chosen.session},
-    )
-    lots = rows.mappings().all()
-    found = await envelope(conn, portfolio, snapshot, chosen, Phase.SNAPSHOTS)
-    nav, reasons = float(snapshot["nav"]), found["reasons"]
-    items = await asyncio.to_thread(lambda: [_position(row, nav, reasons) for row in lots])
-    return found | {"items": items}
-
-
-async def positions_between(
-    conn: AsyncConnection, portfolio: UUID, first: date | None, last: date | None, *, limit: int, after: date | None
-) -> dict[str, Any]:
-    """Every lot on every session in [first, last], oldest first. A page is `limit` sessions, however many lots they have."""
-    await require_portfolio(conn, portfolio)
-    window = {"id": portfolio, "first": first or date.min, "last": last or date.max, "after": after, "limit": limit + 1}
-    chosen = list(
-        await conn.scalars(
-            text("""
-                SELECT u.session FROM ledger.units u
-                JOIN snapshots.snapshots s ON s.portfolio_id = u.portfolio_id AND s.session = u.session
-                WHERE u.portfolio_id = :id AND u.phase = 'snapshots' AND u.session BETWEEN :first AND :last
-                  AND (CAST(:after AS date) IS NULL OR u.session > :after)
-                ORDER BY u.session LIMIT :limit
-            """),
-            window,
-        )
-    )
-    rows = await conn.execute(
-        text("""
-            SELECT v.session, v.revision, s.nav, v.position_id, v.symbol, v.quantity, p.entry_date, p.entry_price, v.price,
-                   v.price_session, v.price_basis, v.market_value, v.daily_pnl, v.cumulative_pnl, v.realized_pnl, v.unrealized_pnl,
-                   v.dividends, v.reason
-            FROM snapshots.positions v
-            JOIN snapshots.snapshots s ON s.portfolio_id = v.portfolio_id AND s.session = v.session
-            LEFT JOIN coordinator.positions p ON p.id = v.position_id
-            WHERE v.portfolio_id = :id AND v.session = ANY (CAST(:sessions AS date[]))
-            ORDER BY v.session, v.symbol, p.entry_session, v.position_id
-        """),
-        {"id": portfolio, "sessions": chosen[:limit]},
-    )
-    found = rows.mappings().all()
-    items = await asyncio.to_thread(
-        lambda: [
-            {
-                "session": row["session"].isoformat(),
-                "revision": row["revision"],
-                **_position(row, float(row["nav"]), _own_reason(row)),
-            }
-            for row in found
-        ]
-    )
-    more = len(chosen) > limit
-    return {"portfolio_id": str(portfolio), "items": items, "next": chosen[limit - 1].isoformat() if more else None}
-
-
-def _own_reason(row: RowMapping) -> Sequence[Document]:
-    entry = {"figure": None, "symbol": row["symbol"], "reason": row["reason"]}
-    return documents([entry], (), phase=Phase.SNAPSHOTS.value) if row["reason"] else []
-
-
-def _position(row: RowMapping, nav: float, reasons: Sequence[Document]) -> dict[str, Any]:
-    value = float(row["market_value"])
-    return {
-        "position_id": str(row["position_id"]),
-        "symbol": row["symbol"],
-        # To the decimals that quantities are stated and stored with: what lies beyond is rounding, not shares.
-        "quantity": round(float(row["quantity"]), QUANTITY_DECIMALS),
-        "entry_date": to_json(row["entry_date"]),
-        "entry_price": to_json(row["entry_price"]),
-        "price": to_json(row["price"]),
-        "price_session": to_json(row["price_session"]),
-        "price_basis": row["price_basis"] or None,
-        "market_value": value,
-        # A share of nothing, or of a debt, is no weight.
-        "weight": value / nav if nav > 0 else None,
-        "daily_pnl": to_json(row["daily_pnl"]),
-        "cumulative_pnl": to_json(row["cumulative_pnl"]),
-        "realized_pnl": to_json(row["realized_pnl"]),
-        "unrealized_pnl": to_json(row["unrealized_pnl"]),
-        "dividends": to_json(row["dividends"]),
-        "quality": "partial" if row["reason"] else "complete",
-        "reason": row["reason"],
-        # With what caused it: the provider that refuses, the contract that expired.
-        "reasons": [of for of in reasons if row["reason"] and of["symbol"] == row["symbol"]],
-    }
+    met = [wait for wait in waits if wait.first <= row["session"] <= wait.last]
+    reasons = documents(entries, met, phase=Phase.SNAPSHOTS.value, made=made)
+    return fields | {"reasons": reasons, "stale": row["stale"]}
 
 
 async def risk_document(conn: AsyncConnection, portfolio: UUID, which: str, session: date | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 from services.coordinator import serializers
 from services.coordinator.importer import content, fifo
 from services.coordinator.portfolios import imports, lookups, reimport, trade_lots
-from services.coordinator.results import completeness, portfolios
+from services.coordinator.results import completeness, valued_lots
 from services.coordinator.web.routes import importing
 from services.coordinator.web.views import positions as position_views
 from tests.store.coordinator.conftest import CSV, PREFIX, Api
@@ -47,7 +47,7 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> Threads:
     ("module", "name", "path"),
     [
         (serializers, "portfolio", PREFIX + "/portfolios/{}"),
-        (portfolios, "_position", PREFIX + "/portfolios/{}/positions"),
+        (valued_lots, "_position", PREFIX + "/portfolios/{}/positions"),
         (completeness, "_partial_run", PREFIX + "/portfolios/{}/status"),
         (serializers, "portfolio", "/p/{}/positions"),
         (position_views, "view", "/p/{}/positions"),

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
+from services.coordinator.results import valued_lots
 from tests.store.coordinator.conftest import CSV, PREFIX, Api
 from tests.store.coordinator.test_reads import complete_with_results
 
@@ -212,6 +213,10 @@ async def test_positions_of_a_range_come_by_pages_of_sessions(api: Api) -> None:
         ("2020-12-29", "AAPL"),
         ("2020-12-29", "MSFT"),
     ]
+    with pytest.MonkeyPatch.context() as patch:
+        # Two lots a session: a page of 250 sessions has more than three.
+        patch.setattr(valued_lots, "ROWS_AT_ONCE", 3)
+        assert await get(api, f"/portfolios/{identity}/positions/range") == first
     rest = await get(api, f"/portfolios/{identity}/positions/range", cursor=first["next"])
     assert ([item["session"] for item in rest["items"]], rest["next"]) == (["2020-12-30"] * 2, None)
     alone = (await get(api, f"/portfolios/{identity}/positions", session="2020-12-30"))["items"]

@@ -19,7 +19,15 @@ from services.coordinator.context import Context, Ctx
 from services.coordinator.control.unit_runs import refresh_all
 from services.coordinator.errors import NotFound
 from services.coordinator.portfolios import flows, store
-from services.coordinator.results import figure_series, portfolios, restatement_causes, restatements, scorecard, symbols
+from services.coordinator.results import (
+    figure_series,
+    portfolios,
+    restatement_causes,
+    restatements,
+    scorecard,
+    symbols,
+    valued_lots,
+)
 from services.coordinator.runs import store as runs
 from services.coordinator.web.rendering import digest, page, text_of
 from services.coordinator.web.routes.common import Session, portfolio_header, runs_up_to_date
@@ -178,7 +186,7 @@ async def positions(
         selling = None
         if head.session is not None:
             on = date.fromisoformat(head.session)
-            held = await portfolios.positions(conn, portfolio_id, on)
+            held = await valued_lots.read(conn, portfolio_id, on)
             selling = await liquidity_of(conn, portfolio_id, on, share)
     view = await asyncio.to_thread(
         position_views.view,

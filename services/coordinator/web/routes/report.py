@@ -15,7 +15,7 @@ from services.coordinator.context import Context, Ctx
 from services.coordinator.errors import NotFound
 from services.coordinator.results import attribution as attributions
 from services.coordinator.results import performance as performances
-from services.coordinator.results import portfolios
+from services.coordinator.results import portfolios, valued_lots
 from services.coordinator.web.rendering import page
 from services.coordinator.web.routes.common import Session, portfolio_header
 from services.coordinator.web.routes.common import router as made
@@ -65,7 +65,7 @@ async def _read(conn: AsyncConnection, context: Context, portfolio_id: UUID, ses
         "model": None,
         "performance": await performance_of(conn, portfolio_id, on, "max"),
         "positions": await asyncio.to_thread(
-            position_views.view, of, await portfolios.positions(conn, portfolio_id, on), [], []
+            position_views.view, of, await valued_lots.read(conn, portfolio_id, on), [], []
         ),
         "risk": None,
         "factors": None,
