@@ -131,6 +131,11 @@ class World:
     def quick(self) -> bool:
         return "lease" in self.patience
 
+    @property
+    def turn_seconds(self) -> float:
+        """The longest until the reconciler looks at what was asked for just now."""
+        return float(self.environment["LEADLINE_RECONCILE_SECONDS"]) + float(self.environment["LEADLINE_GRACE_SECONDS"])
+
     def url(self, name: str = "coordinator") -> str:
         return f"http://127.0.0.1:{self.processes[name].port}"
 

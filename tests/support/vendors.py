@@ -109,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def serving(answer: Answer) -> Iterator[VendorServer]:
     server = VendorServer(answer)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.002}, daemon=True)
     thread.start()
     try:
         yield server

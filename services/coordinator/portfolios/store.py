@@ -177,14 +177,6 @@ async def content_keys(conn: AsyncConnection, portfolio: UUID) -> set[str]:
     return set(keys)
 
 
-async def count_lots(conn: AsyncConnection, portfolio: UUID) -> int:
-    found = await conn.scalar(
-        text("SELECT count(*) FROM coordinator.positions WHERE portfolio_id = :id AND deleted_at IS NULL"),
-        {"id": portfolio},
-    )
-    return int(found or 0)
-
-
 async def positions(conn: AsyncConnection, portfolio: UUID) -> Sequence[RowMapping]:
     rows = await conn.execute(
         text("""

@@ -12,7 +12,6 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import NotFound
-from services.coordinator.portfolios import store
 from services.coordinator.results.portfolios import choose, envelope, require_portfolio
 from services.coordinator.results.reasons import Document, documents
 from services.coordinator.results.values import to_json
@@ -62,7 +61,7 @@ async def read_range(
 ) -> dict[str, Any]:
     """Every lot on every session in [first, last], oldest first. A page is `limit` sessions, fewer if those have many lots."""
     await require_portfolio(conn, portfolio)
-    limit = min(limit, max(1, ROWS_AT_ONCE // max(1, await store.count_lots(conn, portfolio))))
+    limit = min(limit, max(1, ROWS_AT_ONCE // max(1, await _count_lots(conn, portfolio))))
     window = {"id": portfolio, "first": first or date.min, "last": last or date.max, "after": after, "limit": limit + 1}
     chosen = list(
         await conn.scalars(
@@ -102,6 +101,14 @@ async def read_range(
     )
     more = len(chosen) > limit
     return {"portfolio_id": str(portfolio), "items": items, "next": chosen[limit - 1].isoformat() if more else None}
+
+
+async def _count_lots(conn: AsyncConnection, portfolio: UUID) -> int:
+    found = await conn.scalar(
+        text("SELECT count(*) FROM coordinator.positions WHERE portfolio_id = :id AND deleted_at IS NULL"),
+        {"id": portfolio},
+    )
+    return int(found or 0)
 
 
 def _by_symbol(reasons: Iterable[Document]) -> Mapping[str | None, Sequence[Document]]:
