@@ -133,7 +133,7 @@ async def test_a_night_for_many_portfolios_equals_a_computation_in_one_go(server
     async with pipeline.running(database, broker, as_of=date(2020, 12, 31)) as night:
         # The scheduler adds the session that fell due, soon after the start.
         async with asyncio.timeout(60):
-            while await night.query("SELECT max(session) FROM ledger.units") != [(date(2020, 12, 31),)]:
+            while await night.query("SELECT max(session) FROM ledger.units") != [(date(2020, 12, 31),)]:  # noqa: ASYNC110 (a row)
                 await asyncio.sleep(0.05)
         for status in await night.complete(*lived):
             assert status["last_session"] == "2020-12-31"
