@@ -23,7 +23,8 @@ from services.coordinator.api.models import common as common_models
 from services.coordinator.api.models import portfolios as portfolios_models
 from services.coordinator.api.representation import JSON, DocumentRoute, Encoded, encode
 from services.coordinator.control.unit_runs import refreshed_snapshot
-from services.coordinator.portfolios import additions, flows, imports, lookups, service, store, validation
+from services.coordinator.portfolios import flows, imports, lookups, service, store, validation
+from services.coordinator.portfolios.additions import Adding
 from services.coordinator.portfolios.estimate import estimate
 from services.coordinator.portfolios.import_records import File as Described
 from services.coordinator.portfolios.service import Imported
@@ -129,16 +130,10 @@ async def import_more(
     described = Described(filename)
 
     previewed: list[Imported] = []
-    staged: list[additions.Staged | None] = [None]
-    given: additions.Given = {"update": update, "limits": context.limits}
-
-    async def stage(conn: AsyncConnection) -> None:
-        staged[0] = await additions.stage(conn, context.clock, portfolio_id, parsed, **given)
+    adding = Adding(context.clock, portfolio_id, parsed, described, update, context.limits)
 
     async def add(conn: AsyncConnection) -> tuple[int, Any]:
-        result = await additions.add(
-            conn, context.clock, portfolio_id, parsed, described, dry_run=dry_run, staged=staged[0], **given
-        )
+        result = await adding.add(conn, dry_run=dry_run)
         body = await _answer(result, preview=dry_run)
         if dry_run:
             previewed.append(result)
@@ -150,7 +145,7 @@ async def import_more(
             _, body = await add(conn)
         await lookups.annotate(context.engine, context.clock, previewed[0].decisions, body)
         return await _preview_answer(body)
-    return await idempotent_write(request, context, add, on_match, *sent.parts(), content, prepare=stage)
+    return await idempotent_write(request, context, add, on_match, *sent.parts(), content, prepare=adding.stage)
 
 
 @router.get("/portfolios", summary="List portfolios", response_model=portfolios_models.PortfolioList)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypedDict
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -56,72 +55,64 @@ class Staged:
     import_id: UUID
 
 
-class Given(TypedDict):
-    """What `stage` and `add` are told alike."""
+@dataclass(slots=True)
+class Adding:
+    """A file that is added to a portfolio: `stage` before the commit-order lock, `add` behind it, in one transaction.
 
-    update: bool
-    limits: Limits
-
-
-async def stage(
-    conn: AsyncConnection, clock: Clock, portfolio: UUID, parsed: Parsed, *, update: bool, limits: Limits
-) -> Staged | None:
-    """Before the commit-order lock, so that nobody waits while fifty thousand lots are compared and sent; for `add`.
-
-    None for a list of trades. Raises `Invalid`, `NotFound`.
+    update : whether what the file says otherwise of stored lots is done; else it is listed
     """
-    if parsed.trades is not None:
-        return None
-    await get_existing(conn, portfolio)
-    found = await _work_out(conn, clock, portfolio, parsed, update=update, limits=limits)
-    return Staged(found, await _send(conn, portfolio, found))
 
+    clock: Clock
+    portfolio: UUID
+    parsed: Parsed
+    file: File
+    update: bool = False
+    limits: Limits = DEFAULTS
+    staged: Staged | None = None
 
-async def add(
-    conn: AsyncConnection,
-    clock: Clock,
-    portfolio: UUID,
-    parsed: Parsed,
-    file: File,
-    *,
-    update: bool,
-    dry_run: bool,
-    limits: Limits = DEFAULTS,
-    staged: Staged | None = None,
-) -> Imported:
-    """Add a file to a portfolio. Rows that are there already change nothing; what they say anew is listed, and done where
-    `update`. Raises `Invalid`, `NotFound`.
+    async def stage(self, conn: AsyncConnection) -> None:
+        """So that nobody waits while fifty thousand lots are compared and sent; nothing for a list of trades. Raises `Invalid`,
+        `NotFound`."""
+        if self.parsed.trades is not None:
+            return
+        await get_existing(conn, self.portfolio)
+        found = await self._work_out(conn)
+        self.staged = Staged(found, await _send(conn, self.portfolio, found))
 
-    staged : what was made of it before the lock; made anew if a lot has changed since
-    """
-    validation.refuse(parsed.issues)
-    before = await get_existing(conn, portfolio)
-    if parsed.trades is not None:
-        return await trade_imports.add(conn, clock, before, parsed, file, update=update, dry_run=dry_run, limits=limits)
-    if staged is not None and staged.addition.version != await lot_store.version(conn, portfolio):
-        staged = None
-    addition = (
-        await _work_out(conn, clock, portfolio, parsed, update=update, limits=limits)
-        if staged is None
-        else staged.addition
-    )
-    found, issues = addition.found, addition.parsed.issues
-    import_id, change, changed = None, service.as_it_was(before, clock), 0
-    if not dry_run:
-        affected = await edit(conn, clock, addition.proposals, issues)
-        changed = len(addition.proposals)
-        import_id = await _send(conn, portfolio, addition) if staged is None else staged.import_id
-        await record(conn, portfolio, addition.parsed, file, import_id)
-        if found.fresh:
-            await store.insert_staged_positions(conn)
-        await import_store.insert_staged_statements(conn)
-        affected += [(position.entry_session, Phase.INGEST) for position in found.fresh]
-        change = await announce(conn, clock, before, affected) or change
-    return Imported(
-        portfolio, before.name, len(found.fresh), len(found.known) - (len(found.differences)), change, issues,
-        list(zip(found.fresh, addition.decisions, strict=True)), import_id=import_id, reading=parsed.reading, changed=changed,
-        would_change=[] if update and not dry_run else found.differences,
-    )  # fmt: skip
+    async def add(self, conn: AsyncConnection, *, dry_run: bool = False) -> Imported:
+        """Rows that are there already change nothing. What was staged is worked out anew if a lot has changed since. Raises `Invalid`,
+        `NotFound`."""
+        validation.refuse(self.parsed.issues)
+        before = await get_existing(conn, self.portfolio)
+        update = self.update
+        if self.parsed.trades is not None:
+            return await trade_imports.add(
+                conn, self.clock, before, self.parsed, self.file, update=update, dry_run=dry_run, limits=self.limits
+            )
+        staged = self.staged
+        if staged is not None and staged.addition.version != await lot_store.version(conn, self.portfolio):
+            staged = None
+        addition = await self._work_out(conn) if staged is None else staged.addition
+        found, issues = addition.found, addition.parsed.issues
+        import_id, change, changed = None, service.as_it_was(before, self.clock), 0
+        if not dry_run:
+            affected = await edit(conn, self.clock, addition.proposals, issues)
+            changed = len(addition.proposals)
+            import_id = await _send(conn, self.portfolio, addition) if staged is None else staged.import_id
+            await record(conn, self.portfolio, addition.parsed, self.file, import_id)
+            if found.fresh:
+                await store.insert_staged_positions(conn)
+            await import_store.insert_staged_statements(conn)
+            affected += [(position.entry_session, Phase.INGEST) for position in found.fresh]
+            change = await announce(conn, self.clock, before, affected) or change
+        return Imported(
+            self.portfolio, before.name, len(found.fresh), len(found.known) - len(found.differences), change, issues,
+            list(zip(found.fresh, addition.decisions, strict=True)), import_id=import_id, reading=self.parsed.reading,
+            changed=changed, would_change=[] if update and not dry_run else found.differences,
+        )  # fmt: skip
+
+    async def _work_out(self, conn: AsyncConnection) -> Addition:
+        return await _work_out(conn, self.clock, self.portfolio, self.parsed, update=self.update, limits=self.limits)
 
 
 async def _work_out(

@@ -22,7 +22,8 @@ from services.coordinator.importer.model import MAX_ISSUES
 from services.coordinator.importer.parse import Parsed, is_recognised
 from services.coordinator.importer.reader import MAX_BYTES
 from services.coordinator.importer.reading import Options
-from services.coordinator.portfolios import additions, imports, lookups, service, validation
+from services.coordinator.portfolios import imports, lookups, service, validation
+from services.coordinator.portfolios.additions import Adding
 from services.coordinator.portfolios.estimate import estimate
 from services.coordinator.portfolios.import_records import File as Described
 from services.coordinator.web.rendering import STATIC, page
@@ -161,19 +162,8 @@ async def commit(request: Request, context: Ctx, given: Form_) -> Response:
         if given.into is not None:
             into = given.into
             parsed = await _parse_into(context, given, into, content)
-            staged: list[additions.Staged | None] = []
-            how: additions.Given = {"update": False, "limits": context.limits}
-
-            async def stage(conn: AsyncConnection) -> None:
-                staged.append(await additions.stage(conn, context.clock, into, parsed, **how))
-
-            result = await apply_change(
-                context,
-                lambda conn: additions.add(
-                    conn, context.clock, into, parsed, file, dry_run=False, staged=staged[0], **how
-                ),
-                stage,
-            )
+            adding = Adding(context.clock, into, parsed, file, limits=context.limits)
+            result = await apply_change(context, adding.add, adding.stage)
         else:
             draft, prepared = await _draft(context, given, content), list[imports.PreparedFile]()
 
@@ -195,8 +185,8 @@ async def _preview(context: Context, given: Given, csv_text: str) -> dict[str, A
     if given.into is not None:
         parsed = await _parse_into(context, given, given.into, content)
         async with snapshot(context.engine) as conn:
-            result = await additions.add(
-                conn, context.clock, given.into, parsed, file, update=False, dry_run=True, limits=context.limits
+            result = await Adding(context.clock, given.into, parsed, file, limits=context.limits).add(
+                conn, dry_run=True
             )
             costs = await estimate(conn, context.clock, [lot for lot, _ in result.decisions])
     else:
