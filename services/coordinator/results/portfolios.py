@@ -130,28 +130,29 @@ def _snapshot(row: RowMapping, entries: Sequence[Entry], waits: Sequence[Wait], 
     return fields | {"reasons": reasons, "stale": row["stale"]}
 
 
+async def find_row(
+    conn: AsyncConnection, source: str, portfolio: UUID, session: date, *columns: str
+) -> RowMapping | None:
+    """What is stored of one session: these columns, and those that `envelope` needs."""
+    rows = await conn.execute(
+        text(f"""
+            SELECT session, revision, model_version, computed_at, quality, coverage, provisional,
+                   {", ".join(("CAST(reasons AS text) AS reasons", *columns))}
+            FROM {source} WHERE portfolio_id = :id AND session = :session
+        """),
+        {"id": portfolio, "session": session},
+    )
+    return rows.mappings().one_or_none()
+
+
 async def risk_document(conn: AsyncConnection, portfolio: UUID, which: str, session: date | None) -> dict[str, Any]:
     """One of the four answers that are made of what the risk phase stores, under its envelope."""
     if which not in ANSWERS:
         raise ValueError(f"risk stores no {which!r}")
     answer = ANSWERS[which]
     chosen = await choose(conn, portfolio, Phase.RISK, session)
-    columns = ", ".join(_JSON.get(column, column) for column in answer.columns)
-    row = (
-        (
-            await conn.execute(
-                text(f"""
-                SELECT session, revision, model_version, computed_at, quality, coverage, provisional,
-                       CAST(reasons AS text) AS reasons, {columns}
-                FROM {SOURCE}
-                WHERE portfolio_id = :id AND session = :session
-            """),
-                {"id": portfolio, "session": chosen.session},
-            )
-        )
-        .mappings()
-        .one_or_none()
-    )
+    columns = (_JSON.get(column, column) for column in answer.columns)
+    row = await find_row(conn, SOURCE, portfolio, chosen.session, *columns)
     if row is None or row[answer.columns[0]] is None:
         raise NotFound(f"Portfolio {portfolio} has no {which} of session {chosen.session}.")
     found = await envelope(conn, portfolio, row, chosen, Phase.RISK) | await asyncio.to_thread(answer.body, dict(row))
@@ -167,19 +168,7 @@ async def risk_document(conn: AsyncConnection, portfolio: UUID, which: str, sess
 async def scorecard_document(conn: AsyncConnection, portfolio: UUID, session: date | None) -> dict[str, Any]:
     """How the forecasts whose horizon ended by the session did, method by method."""
     chosen = await choose(conn, portfolio, Phase.RISK, session)
-    row = (
-        (
-            await conn.execute(
-                text("""
-                SELECT session, revision, model_version, computed_at, quality, coverage, provisional, CAST(reasons AS text) AS reasons
-                FROM risk.results WHERE portfolio_id = :id AND session = :session
-            """),
-                {"id": portfolio, "session": chosen.session},
-            )
-        )
-        .mappings()
-        .one_or_none()
-    )
+    row = await find_row(conn, "risk.results", portfolio, chosen.session)
     if row is None:
         raise NotFound(f"Portfolio {portfolio} has no risk of session {chosen.session}.")
     of = await scorecard.read(conn, portfolio, chosen.session)

@@ -12,7 +12,7 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import NotFound
-from services.coordinator.results.portfolios import choose, envelope, require_portfolio
+from services.coordinator.results.portfolios import choose, envelope, find_row, require_portfolio
 from services.coordinator.results.reasons import Document, documents
 from services.coordinator.results.values import to_json
 from shared.work import Phase
@@ -25,19 +25,7 @@ ROWS_AT_ONCE = 50_000
 async def read(conn: AsyncConnection, portfolio: UUID, session: date | None) -> dict[str, Any]:
     """Every lot entered by the session, closed ones included with quantity 0."""
     chosen = await choose(conn, portfolio, Phase.SNAPSHOTS, session)
-    snapshot = (
-        (
-            await conn.execute(
-                text("""
-                SELECT session, revision, model_version, computed_at, quality, coverage, provisional, CAST(reasons AS text) AS reasons, nav
-                FROM snapshots.snapshots WHERE portfolio_id = :id AND session = :session
-            """),
-                {"id": portfolio, "session": chosen.session},
-            )
-        )
-        .mappings()
-        .one_or_none()
-    )
+    snapshot = await find_row(conn, "snapshots.snapshots", portfolio, chosen.session, "nav")
     if snapshot is None:
         raise NotFound(f"Portfolio {portfolio} has no snapshot of session {chosen.session}.")
     rows = await conn.execute(
