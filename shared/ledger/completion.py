@@ -25,6 +25,21 @@ _UPSTREAM_COMPLETE = """
     )
 """
 
+# What completed units say of themselves. Arrays come by subqueries, so that the planner takes them for short and looks each unit up
+# by its key. Row policies keep it from the statistics of phases: of the units of one it expects a single row, and would compare
+# every unit of the phase with every input. Lists of reasons come in one document, each once, and are found in it by their place:
+# of a join with them it would compare all pairs.
+_INPUT = """
+    input AS (
+        SELECT portfolio_id, session, revision, quality, coverage, (SELECT CAST(:reasons AS jsonb)) -> place AS reasons, provisional
+        FROM unnest((SELECT CAST(:portfolios AS uuid[])), (SELECT CAST(:sessions AS date[])),
+                    (SELECT CAST(:revisions AS bigint[])), (SELECT CAST(:qualities AS text[])),
+                    (SELECT CAST(:coverages AS float8[])), (SELECT CAST(:places AS integer[])),
+                    (SELECT CAST(:provisionals AS boolean[])))
+            AS i (portfolio_id, session, revision, quality, coverage, place, provisional)
+    )
+"""
+
 
 async def ready(
     conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID], first: date | None, last: date | None
@@ -70,24 +85,12 @@ async def complete(conn: AsyncConnection, phase: Phase, outcomes: Mapping[Missin
 
     A unit that somebody else completed at this revision or a higher one, or that is gone, is not returned: that is the whole
     idempotence of the system. Rows are locked in key order, so that two handlers never deadlock.
-
-    Arrays come by subqueries, so that the planner takes them for short and looks each unit up by its key. Row policies keep it from the
-    statistics of phases: of the units of one it expects a single row, and would compare every unit of the phase with every input.
     """
     if not outcomes:
         return Completed({})
-    rows = sorted(outcomes.items(), key=lambda item: item[0])
-    # Thousands of symbols without a price, on hundreds of sessions, are tens of megabytes: not on the event loop.
-    reasons = await asyncio.to_thread(lambda: [json.dumps(outcome.reasons, allow_nan=False) for _, outcome in rows])
     result = await conn.execute(
-        text("""
-            WITH input AS (
-                SELECT * FROM unnest((SELECT CAST(:portfolios AS uuid[])), (SELECT CAST(:sessions AS date[])),
-                                     (SELECT CAST(:revisions AS bigint[])), (SELECT CAST(:qualities AS text[])),
-                                     (SELECT CAST(:coverages AS float8[])), (SELECT CAST(:reasons AS text[])),
-                                     (SELECT CAST(:provisionals AS boolean[])))
-                    AS i (portfolio_id, session, revision, quality, coverage, reasons, provisional)
-            ), locked AS (
+        text(f"""
+            WITH {_INPUT}, locked AS (
                 SELECT i.* FROM input i
                 JOIN ledger.units u ON u.portfolio_id = i.portfolio_id AND u.session = i.session
                                    AND u.phase = CAST(:phase AS ledger.phase)
@@ -96,25 +99,15 @@ async def complete(conn: AsyncConnection, phase: Phase, outcomes: Mapping[Missin
                 FOR NO KEY UPDATE OF u
             )
             UPDATE ledger.units u
-            SET completed_revision = l.revision, quality = l.quality, coverage = l.coverage,
-                reasons = CAST(l.reasons AS jsonb), completed_at = clock_timestamp(), blocked_reason = NULL,
-                provisional = l.provisional
+            SET completed_revision = l.revision, quality = l.quality, coverage = l.coverage, reasons = l.reasons,
+                completed_at = clock_timestamp(), blocked_reason = NULL, provisional = l.provisional
             FROM locked l
             WHERE u.portfolio_id = l.portfolio_id AND u.session = l.session AND u.phase = CAST(:phase AS ledger.phase)
               AND u.completed_revision < l.revision
             RETURNING u.portfolio_id, u.session, u.completed_revision,
                       CAST(extract(epoch FROM u.completed_at - u.required_at) AS float8)
         """),
-        {
-            "phase": phase.value,
-            "portfolios": [due.portfolio_id for due, _ in rows],
-            "sessions": [due.session for due, _ in rows],
-            "revisions": [due.revision for due, _ in rows],
-            "qualities": [outcome.quality for _, outcome in rows],
-            "coverages": [outcome.coverage for _, outcome in rows],
-            "reasons": reasons,
-            "provisionals": [outcome.provisional for _, outcome in rows],
-        },
+        await _parameters(phase, outcomes),
     )
     raised, quality = {}, {}
     healed = HEALED.labels(phase.value)
@@ -133,38 +126,43 @@ async def restate_quality(conn: AsyncConnection, phase: Phase, outcomes: Mapping
     """
     if not outcomes:
         return 0
-    rows = sorted(outcomes.items(), key=lambda item: item[0])
     result = await conn.execute(
-        text("""
-            WITH k AS (
-                SELECT i.* FROM unnest((SELECT CAST(:portfolios AS uuid[])), (SELECT CAST(:sessions AS date[])),
-                                       (SELECT CAST(:revisions AS bigint[])), (SELECT CAST(:qualities AS text[])),
-                                       (SELECT CAST(:coverages AS float8[])), (SELECT CAST(:reasons AS text[])),
-                                       (SELECT CAST(:provisionals AS boolean[])))
-                    AS i (portfolio_id, session, revision, quality, coverage, reasons, provisional)
-                JOIN ledger.units u ON u.portfolio_id = i.portfolio_id AND u.session = i.session
+        text(f"""
+            WITH {_INPUT}, k AS (
+                SELECT i.* FROM input i JOIN ledger.units u ON u.portfolio_id = i.portfolio_id AND u.session = i.session
                     AND u.phase = CAST(:phase AS ledger.phase)
                 WHERE u.completed_revision = i.revision AND u.required_revision = i.revision
                   AND (u.quality, u.coverage, u.reasons, u.provisional)
-                      IS DISTINCT FROM (i.quality, i.coverage, CAST(i.reasons AS jsonb), i.provisional)
+                      IS DISTINCT FROM (i.quality, i.coverage, i.reasons, i.provisional)
                 ORDER BY u.portfolio_id, u.session FOR NO KEY UPDATE OF u
             )
             UPDATE ledger.units u
-            SET quality = k.quality, coverage = k.coverage, reasons = CAST(k.reasons AS jsonb), provisional = k.provisional
+            SET quality = k.quality, coverage = k.coverage, reasons = k.reasons, provisional = k.provisional
             FROM k WHERE u.portfolio_id = k.portfolio_id AND u.session = k.session AND u.phase = CAST(:phase AS ledger.phase)
         """),
-        {
-            "phase": phase.value,
-            "portfolios": [unit.portfolio_id for unit, _ in rows],
-            "sessions": [unit.session for unit, _ in rows],
-            "revisions": [unit.revision for unit, _ in rows],
-            "qualities": [outcome.quality for _, outcome in rows],
-            "coverages": [outcome.coverage for _, outcome in rows],
-            "reasons": [json.dumps(outcome.reasons, allow_nan=False) for _, outcome in rows],
-            "provisionals": [outcome.provisional for _, outcome in rows],
-        },
+        await _parameters(phase, outcomes),
     )
     return int(result.rowcount)
+
+
+async def _parameters(phase: Phase, outcomes: Mapping[MissingUnit, Outcome]) -> dict[str, Any]:
+    """What `_INPUT` takes, in the order of the units."""
+    units = sorted(outcomes)
+    # Sessions that lack the same share one list. Thousands of symbols without a price are a hundred kilobytes of it.
+    lists = {id(reasons): reasons for unit in units if (reasons := outcomes[unit].reasons)}
+    places = {key: place for place, key in enumerate(lists, start=1)}
+    return {
+        "phase": phase.value,
+        "portfolios": [unit.portfolio_id for unit in units],
+        "sessions": [unit.session for unit in units],
+        "revisions": [unit.revision for unit in units],
+        "qualities": [outcomes[unit].quality for unit in units],
+        "coverages": [outcomes[unit].coverage for unit in units],
+        "places": [places.get(id(outcomes[unit].reasons), 0) for unit in units],
+        # Tens of megabytes where each session lacks something else: not on the event loop.
+        "reasons": await asyncio.to_thread(json.dumps, [[], *lists.values()], allow_nan=False),
+        "provisionals": [outcomes[unit].provisional for unit in units],
+    }
 
 
 async def find_provisional(

@@ -8,7 +8,6 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-import pytest
 from sqlalchemy import text
 
 from deploy.embedded.choices import settings_of
@@ -126,6 +125,7 @@ async def test_a_night_completes_every_phase_of_the_plan(server: Server, broker:
     lost = answer.json()["id"]
     async with pipeline.running(database, broker, as_of=date(2020, 12, 31)) as after:
         await after.execute("DELETE FROM bus.outbox WHERE sent_at IS NULL AND payload LIKE :about", about=f"%{lost}%")
+        await after.reached(date(2020, 12, 31), known, lost)
         await after.complete(known, lost, within=90)
         for portfolio, first in ((known, date(2020, 12, 1)), (lost, date(2020, 12, 7))):
             expected = {(s, p) for s in calendar().between(first, date(2020, 12, 31)) for p in PHASES}
@@ -164,21 +164,12 @@ async def test_each_portfolio_catches_up_by_itself_and_deleted_ones_never(server
         )
         before = await leadline.query("SELECT max(completed_at) FROM ledger.units WHERE portfolio_id = :id", id=ahead)
         await leadline.api.post("/admin/reconcile")
-        await _until(leadline, laggard, date(2020, 12, 28))
+        await leadline.reached(date(2020, 12, 28), laggard)
         await leadline.complete(laggard)
         after = await leadline.query("SELECT max(completed_at) FROM ledger.units WHERE portfolio_id = :id", id=ahead)
         assert before == after, "nobody else is recomputed"
         assert await leadline.query("SELECT count(*) FROM ledger.units WHERE portfolio_id = :id", id=deleted) == [(0,)]
     await databases.drop(database)
-
-
-async def _until(leadline: Pipeline, portfolio: str, session: date) -> None:
-    for _ in range(300):
-        rows = await leadline.query("SELECT max(session) FROM ledger.units WHERE portfolio_id = :id", id=portfolio)
-        if rows == [(session,)]:
-            return
-        await asyncio.sleep(0.1)
-    pytest.fail(f"no units up to {session}")
 
 
 async def test_an_interior_hole_is_filled_and_what_follows_is_recomputed(leadline: Pipeline) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from datetime import date
 from typing import Any
@@ -131,10 +130,7 @@ async def test_a_night_for_many_portfolios_equals_a_computation_in_one_go(server
         await evening.complete(*lived)
         assert await evening.query("SELECT max(session) FROM ledger.units") == [(date(2020, 12, 30),)]
     async with pipeline.running(database, broker, as_of=date(2020, 12, 31)) as night:
-        # The scheduler adds the session that fell due, soon after the start.
-        async with asyncio.timeout(60):
-            while await night.query("SELECT max(session) FROM ledger.units") != [(date(2020, 12, 31),)]:  # noqa: ASYNC110 (a row)
-                await asyncio.sleep(0.05)
+        await night.reached(date(2020, 12, 31), *lived)
         for status in await night.complete(*lived):
             assert status["last_session"] == "2020-12-31"
         [(first, last)] = await night.query(

@@ -9,10 +9,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.ingest.workflow.write import Patience, complete_ready
+from services.ingest.workflow.complete import Completer, Patience
+from shared.clock import Clock
 from shared.db.engine import acquire_commit_order_lock, create_engine
 from shared.errors import PermanentError
-from shared.market.calendar import calendar
 from tests.support import databases
 from tests.support.databases import Database, Server
 from tests.support.ledger import SESSIONS
@@ -77,11 +77,12 @@ async def test_a_lock_taken_in_a_savepoint_that_was_undone_counts_no_more(engine
 
 
 async def test_a_completion_of_ingest_needs_the_lock_too(engines: dict[str, AsyncEngine]) -> None:
+    completer = Completer(engines["ingest"], Clock(SESSIONS[-1]), Patience(600.0, "file"))
     async with engines["ingest"].begin() as conn:
         with pytest.raises(PermanentError, match="commit-order lock"):
-            await complete_ready(conn, (), SESSIONS, calendar(), Patience(600.0, "file"))
+            await completer.complete(conn, (), SESSIONS)
         await acquire_commit_order_lock(conn)
-        assert not await complete_ready(conn, (), SESSIONS, calendar(), Patience(600.0, "file"))
+        assert not await completer.complete(conn, (), SESSIONS)
 
 
 INSERT = "INSERT INTO coordinator.portfolios (id, name, account_type, equity_balance) VALUES ({}, 'n', 'taxable', 1)"

@@ -92,6 +92,19 @@ class Pipeline:
             found.append(status)
         return found
 
+    async def reached(self, session: date, *portfolios: str, within: float = 90.0) -> None:
+        """Wait until the session is required of the portfolios: what fell due is added soon after the start, and whoever was complete
+        before it is complete until then."""
+        until = asyncio.get_running_loop().time() + within
+        for portfolio in portfolios:
+            while (
+                last := (
+                    await self.query("SELECT max(session) FROM ledger.units WHERE portfolio_id = :id", id=portfolio)
+                )[0][0]
+            ) != session:
+                assert asyncio.get_running_loop().time() < until, f"{portfolio} ends at {last} after {within:.0f} s"
+                await asyncio.sleep(0.05)
+
     async def quiet(self, *, within: float = 60.0) -> None:
         """Wait until every event is sent, every consumer has committed all there is, and nothing was added meanwhile: everything that
         was delivered has been handled."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import NamedTuple, TypeAlias
+from uuid import UUID
 
 from shared.work import Phase
 
@@ -63,6 +64,44 @@ class SymbolRow(NamedTuple):
     id: int
     first: date
     last: date
+
+
+class Absence(NamedTuple):
+    """A lot whose symbol has no price from `first`, when it is held, to `last`, and why.
+
+    exit  : the last session that the lot is held on; None while it is
+    waits : a price may still come, and a session waits for those of its whole window
+    """
+
+    lot_id: UUID
+    symbol: str
+    reason: str
+    waits: bool
+    first: date
+    exit: date | None
+    last: date
+
+
+class LotCost(NamedTuple):
+    """A lot from its entry to its exit, if it has one, and what it cost, without sign."""
+
+    lot_id: UUID
+    entry: date
+    exit: date | None
+    cost: float
+
+
+class Shortfall(NamedTuple):
+    """What sessions of a portfolio lack.
+
+    coverage : the share of the gross cost whose symbols have a price
+    reasons  : (symbol, reason), ascending
+    waits    : some of it may still come
+    """
+
+    coverage: float
+    reasons: list[tuple[str, str]]
+    waits: bool
 
 
 class Alias(NamedTuple):

@@ -1,17 +1,15 @@
-"""What an ingest unit says of itself, and whether what is still waited for is little enough to go on without."""
+"""What the portfolios of ingest units lack, and whether what is still waited for is little enough to go on without."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.ingest.model.stored import Affected
+from services.ingest.model.stored import Absence, Affected, LotCost
 from services.ingest.store.universe import REQUIRED_COVERAGE
-from shared.ledger import Outcome
 from shared.market.registry import COVERAGE_GATE
 from shared.work import MissingUnit, UnitKey
 
@@ -59,84 +57,44 @@ async def within_gate(
     return [unit for unit in units if UnitKey(unit.portfolio_id, unit.session) in passed]
 
 
-async def assess(
-    conn: AsyncConnection, units: Sequence[MissingUnit], lookbacks: Mapping[date, date]
-) -> dict[MissingUnit, Outcome]:
-    """Partial, with (symbol, reason), where a symbol held on the session has no price on it, or one in its window is waited for.
-
-    lookbacks : by session, the first session of its window
-    Coverage is the share of the portfolio's gross cost whose symbols have a price; what the price is worth is known later.
-    A private holding stands at its stated value and is covered. A proxy without a price is not the portfolio's fault.
-    """
-    if not units:
-        return {}
-    missing = await conn.execute(
+async def find_absences(
+    conn: AsyncConnection, portfolios: Collection[UUID], windows: Sequence[tuple[date, date]]
+) -> dict[UUID, list[Absence]]:
+    """What has no price within the windows of (session, its first session), ascending; a row an absence of a lot, not one a session."""
+    rows = await conn.execute(
         text(f"""
-            WITH keys AS (
-                SELECT * FROM unnest(CAST(:portfolios AS uuid[]), CAST(:sessions AS date[]), CAST(:starts AS date[]))
-                    AS k (portfolio_id, session, start)
-            ), absent AS MATERIALIZED (
-                SELECT n.*, g.reason, g.terminal, g.first, g.last
-                FROM ({REQUIRED_COVERAGE}) n
-                JOIN ingest.symbols s ON s.symbol = n.symbol
-                JOIN ingest.gaps g ON g.symbol_id = s.id
-                WHERE n.portfolio_id IN (SELECT portfolio_id FROM keys)
-            )
-            SELECT k.portfolio_id, k.session, a.lot_id, a.symbol, a.reason, NOT a.terminal
-            FROM keys k JOIN absent a ON a.portfolio_id = k.portfolio_id
-                AND k.session >= a.entry_session AND (a.exit_session IS NULL OR k.session <= a.exit_session)
-                AND a.first <= k.session AND (a.last >= k.session OR NOT a.terminal AND a.last >= k.start)
+            SELECT n.portfolio_id, n.lot_id, n.symbol, g.reason, NOT g.terminal,
+                   greatest(n.entry_session, g.first), n.exit_session, g.last
+            FROM ({REQUIRED_COVERAGE}) n
+            JOIN ingest.symbols s ON s.symbol = n.symbol
+            JOIN ingest.gaps g ON g.symbol_id = s.id
+            WHERE n.portfolio_id = ANY (CAST(:portfolios AS uuid[]))
+              AND n.entry_session <= :last AND (n.exit_session IS NULL OR n.exit_session >= :first)
+              AND g.first <= :last AND g.last >= CASE WHEN g.terminal THEN CAST(:first AS date) ELSE :start END
         """),
-        {
-            "portfolios": [unit.portfolio_id for unit in units],
-            "sessions": [unit.session for unit in units],
-            "starts": [lookbacks[unit.session] for unit in units],
-        },
+        {"portfolios": list(portfolios), "first": windows[0][0], "last": windows[-1][0], "start": windows[0][1]},
     )
-    fell_short: dict[UnitKey, list[Any]] = defaultdict(list)
-    for portfolio, session, lot, symbol, reason, waits in missing:
-        fell_short[UnitKey(portfolio, session)].append((lot, symbol, reason, waits))
-    gross = await _gross(conn, {key.portfolio_id for key in fell_short})
-    return {
-        unit: _assess(absent, gross[unit.portfolio_id], unit.session)
-        if (absent := fell_short.get(UnitKey(unit.portfolio_id, unit.session)))
-        else Outcome()
-        for unit in units
-    }
+    found: dict[UUID, list[Absence]] = defaultdict(list)
+    for portfolio, *absence in rows:
+        found[portfolio].append(Absence(*absence))
+    return found
 
 
-def _assess(absent: Sequence[Any], lots: Sequence[Any], session: date) -> Outcome:
-    held = {lot: cost for lot, entry, exit_, cost in lots if entry <= session and (exit_ is None or exit_ >= session)}
-    lost = {lot for lot, _, _, _ in absent}
-    waits = {lot for lot, _, _, waiting in absent if waiting}
-    # In one order whatever the database's: the sum is stored.
-    total = sum(cost for _, cost in sorted(held.items()))
-    backed = sum(cost for lot, cost in sorted(held.items()) if lot not in lost)
-    reasons = sorted({(symbol, reason) for _, symbol, reason, _ in absent})
-    return Outcome(
-        quality="partial",
-        coverage=min(1.0, backed / total) if total > 0 else 0.0,
-        reasons=[{"figure": None, "symbol": symbol, "reason": reason} for symbol, reason in reasons],
-        provisional=bool(waits),
-    )
-
-
-async def _gross(conn: AsyncConnection, portfolios: Collection[UUID]) -> dict[UUID, list[Any]]:
-    """Lots of the portfolios with what they cost, without sign."""
+async def find_lots(conn: AsyncConnection, portfolios: Collection[UUID]) -> dict[UUID, list[LotCost]]:
+    """Lots of the portfolios with what they cost, without sign; in the order of their ids."""
     if not portfolios:
         return {}
     rows = await conn.execute(
         text(f"""
-            SELECT portfolio_id, id, entry_session, exit_session,
-                   {_COST}
+            SELECT portfolio_id, id, entry_session, exit_session, {_COST}
             FROM coordinator.positions
-            WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND deleted_at IS NULL
+            WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND deleted_at IS NULL ORDER BY id
         """),
         {"portfolios": list(portfolios)},
     )
-    lots: dict[UUID, list[Any]] = defaultdict(list)
+    lots: dict[UUID, list[LotCost]] = defaultdict(list)
     for portfolio, *lot in rows:
-        lots[portfolio].append(lot)
+        lots[portfolio].append(LotCost(*lot))
     return lots
 
 

@@ -1,6 +1,6 @@
 """Which ingest units are complete now, and which other units a changed price concerns."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from typing import NamedTuple
 from uuid import UUID
@@ -38,6 +38,37 @@ async def portfolios_holding(
         {"symbols": list(symbols), "first": min(sessions), "last": max(sessions), "limit": limit},
     )
     return [row[0] for row in rows]
+
+
+async def count_lots(conn: AsyncConnection, portfolios: Sequence[UUID]) -> int:
+    """Lots of the portfolios."""
+    return int(
+        await conn.scalar(
+            text("""
+                SELECT count(*) FROM coordinator.positions
+                WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND deleted_at IS NULL
+            """),
+            {"portfolios": list(portfolios)},
+        )
+        or 0
+    )
+
+
+async def count_absences(
+    conn: AsyncConnection, portfolios: Sequence[UUID], first: date, last: date
+) -> Mapping[UUID, int]:
+    """By portfolio, how many of its lots have no price on some session of [first, last]; those with none are left out."""
+    rows = await conn.execute(
+        text(f"""
+            SELECT n.portfolio_id, count(DISTINCT n.lot_id) FROM ({REQUIRED_COVERAGE}) n JOIN ingest.symbols s ON s.symbol = n.symbol
+            JOIN ingest.gaps g ON g.symbol_id = s.id
+            WHERE n.portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND g.first <= :last AND g.last >= :first
+              AND n.entry_session <= :last AND (n.exit_session IS NULL OR n.exit_session >= g.first)
+            GROUP BY n.portfolio_id
+        """),
+        {"portfolios": list(portfolios), "first": first, "last": last},
+    )
+    return {portfolio: int(count) for portfolio, count in rows}
 
 
 class Readiness(NamedTuple):

@@ -1,12 +1,12 @@
 """The ingest phase: claim what is not known, fetch it, write it, in several transactions if it is much, and complete what is ready."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.ingest.compute.requests import (
     full_request,
@@ -23,9 +23,10 @@ from services.ingest.model.write_set import CarriedForwardGap, FetchRequest
 from services.ingest.providers.chain import Chain
 from services.ingest.store import prices, refresh, remap, universe, waiting
 from services.ingest.workflow import planning
+from services.ingest.workflow.complete import Completer, Patience
 from services.ingest.workflow.fetching import Fetcher
 from services.ingest.workflow.symbol_lease import SymbolLease, SymbolLeaseLost, lease_symbols
-from services.ingest.workflow.write import Patience, complete_ready, complete_written, write_rows
+from services.ingest.workflow.write import write_rows
 from shared import ledger
 from shared.clock import Clock
 from shared.db.closures import assert_calendar_current
@@ -71,7 +72,8 @@ class IngestWorker:
         everybodys : as `planning.uncovered_symbols` has it
         """
         self._everybodys = tuple(everybodys)
-        self._patience = Patience(patience, chain.name)
+        self._patience = patience
+        self._completer = Completer(engine, clock, Patience(patience, chain.name))
         self._engine = engine
         self._wake = wake
         self._chain = chain
@@ -109,9 +111,7 @@ class IngestWorker:
                         f"{len(lacking)} symbols are still leased by another worker, {min(lacking)} among them"
                     )
                 await asyncio.sleep(WAIT_SECONDS)
-        if any(UnitKey(unit.portfolio_id, unit.session) not in done.keys for unit in batch.units):
-            done |= await self._complete(batch, done)
-        return done
+        return await self._complete(batch, done) if _portfolios_left(batch, done) else done
 
     async def refresh(self, portfolios: Sequence[UUID] | None = None) -> int:
         """Ask anew for what a person wants asked anew although it is known; returns for how many symbols somebody answered.
@@ -205,6 +205,9 @@ class IngestWorker:
     async def _carry_forward(self, claim: SymbolLease, absent: Sequence[CarriedForwardGap], batch: Batch) -> Completed:
         """Extend known absences without a request."""
         rows = without_asking(absent)
+        candidates = await self._completer.find_candidates(
+            batch.portfolios, batch.sessions, {known.ask.symbol for known in absent}
+        )
         async with self._engine.begin() as conn:
             now = await prices.database_time(conn)
             await prices.stage(conn, ())
@@ -212,9 +215,13 @@ class IngestWorker:
             await assert_calendar_current(conn)
             await claim.assert_owned(conn, {known.ask.symbol_id for known in absent})
             await write_rows(conn, [known.ask for known in absent], rows, self._clock, now=now)
-            raised = await self._complete_ready(
-                conn, batch.portfolios, batch.sessions, {known.ask.symbol for known in absent}
+            raised = (
+                await self._completer.complete(conn, candidates.portfolios, batch.sessions)
+                if candidates.are_few
+                else None
             )
+        if raised is None:
+            raised = await self._completer.complete_in_parts(candidates)
         self._wake()
         return raised
 
@@ -241,8 +248,10 @@ class IngestWorker:
                 return Completed({})
             asks = [replace(ask, known=(ask.first, ask.last)) for ask in asks]
         failpoint("phase.before_compute")
-        symbols, demanded, raised = {ask.symbol for ask in asks}, 0, None
+        demanded, raised = 0, None
+        candidates = await self._completer.find_candidates(portfolios, sessions, {ask.symbol for ask in asks})
         parts = list(in_transactions(asks, rows))
+        at_once = len(parts) == 1 and candidates.are_few
         for some, part in parts:
             async with self._engine.begin() as conn:
                 await prices.stage(conn, part.prices)
@@ -250,44 +259,42 @@ class IngestWorker:
                 await assert_calendar_current(conn)
                 await claim.assert_owned(conn, {ask.symbol_id for ask in some})
                 demanded += await write_rows(conn, some, part, self._clock, now=now, replaced=replacing)
-                if len(parts) == 1:
-                    raised = await self._complete_ready(conn, portfolios, sessions, symbols)
+                if at_once:
+                    raised = await self._completer.complete(conn, candidates.portfolios, sessions)
                     failpoint("phase.before_commit")
         if raised is None:
-            raised = await complete_written(self._engine, portfolios, sessions, self._calendar, self._patience, symbols)
+            raised = await self._completer.complete_in_parts(candidates)
         self._wake()
-        log.info(
-            "prices_written",
-            symbols=len(rows.checked),
-            rows=len(rows.prices),
-            completed=len(raised.keys),
-            demanded=demanded,
-        )
+        counts = {
+            "symbols": len(rows.checked),
+            "rows": len(rows.prices),
+            "completed": len(raised.keys),
+            "demanded": demanded,
+        }
+        log.info("prices_written", **counts)
         return raised
 
     async def _complete(self, batch: Batch, done: Completed) -> Completed:
-        """Everything is known: complete. What an unsettled absence holds back is looked at when that is asked for again, or when
-        patience runs out."""
-        async with self._engine.begin() as conn:
-            await acquire_commit_order_lock(conn)
-            await assert_calendar_current(conn)
-            raised = await self._complete_ready(conn, batch.portfolios, batch.sessions)
-            portfolios = sorted(
-                {
-                    unit.portfolio_id
-                    for unit in batch.units
-                    if UnitKey(unit.portfolio_id, unit.session) not in {*raised.keys, *done.keys}
-                }
-            )
-            if portfolios:
-                found = await waiting.find_waits(conn, portfolios, batch.first, batch.last, self._patience.seconds)
-                await ledger.defer_each(conn, Phase.INGEST, found)
-                failpoint("deferral.before_commit")
-            failpoint("phase.before_commit")
+        """Everything is known: complete. What still comes holds units back, until it is asked for again or patience runs out."""
+        candidates = await self._completer.find_candidates(batch.portfolios, batch.sessions)
+        if not candidates.are_few:
+            done |= await self._completer.complete_in_parts(candidates)
+        if _portfolios_left(batch, done):
+            async with self._engine.begin() as conn:
+                await acquire_commit_order_lock(conn)
+                await assert_calendar_current(conn)
+                done |= await self._completer.complete(conn, candidates.portfolios, batch.sessions)
+                if portfolios := _portfolios_left(batch, done):
+                    found = await waiting.find_waits(conn, portfolios, batch.first, batch.last, self._patience)
+                    await ledger.defer_each(conn, Phase.INGEST, found)
+                    failpoint("deferral.before_commit")
+                failpoint("phase.before_commit")
         self._wake()
-        return raised
+        return done
 
-    async def _complete_ready(
-        self, conn: AsyncConnection, portfolios: Sequence[UUID], sessions: Sequence[date], changed: Collection[str] = ()
-    ) -> Completed:
-        return await complete_ready(conn, portfolios, sessions, self._calendar, self._patience, changed_symbols=changed)
+
+def _portfolios_left(batch: Batch, done: Completed) -> list[UUID]:
+    """Of which portfolios the batch has units that are not done, ascending."""
+    return sorted(
+        {unit.portfolio_id for unit in batch.units if UnitKey(unit.portfolio_id, unit.session) not in done.keys}
+    )

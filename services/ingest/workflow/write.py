@@ -1,25 +1,25 @@
 """What a write transaction does: staged before the commit-order lock; prices, demands, completions and events under it."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
-from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.ingest.compute.gap_changes import GapChange, find_gap_changes, settled_by
+from services.ingest.compute.gap_changes import find_gap_changes, settled_by
 from services.ingest.compute.returns import replace_gaps
 from services.ingest.model.stored import Affected, Change, PriceGap
 from services.ingest.model.write_set import FetchRequest, WriteSet
-from services.ingest.store import aliases, prices, profiles, quality, quarantine, readiness, universe, waiting
+from services.ingest.store import aliases, prices, profiles, quarantine, readiness, universe, waiting
 from services.ingest.store import remap as replacing
 from services.ingest.workflow import instrument_class
+from services.ingest.workflow.complete import sessions_between
+from services.ingest.workflow.quality import restate_quality
 from shared import ledger
 from shared.clock import Clock
-from shared.db.closures import assert_calendar_current
-from shared.db.engine import acquire_commit_order_lock, assert_commit_order_lock, next_change_seq
+from shared.db.engine import next_change_seq
 from shared.events.services import PricesRestated
-from shared.ledger import Completed, schedule
+from shared.ledger import schedule
 from shared.market.calendar import Calendar
 from shared.market.registry import FACTORS, LOOKBACK, PROXY_SYMBOLS
 from shared.messaging import outbox
@@ -29,19 +29,10 @@ from shared.work import Phase, UnitKey
 
 log = logger(__name__)
 
-# Units of other portfolios that one write completes along with its own; the rest have events of their own.
-MAX_OTHERS = 20_000
 # What looks at prices, and what is computed of that: the event about a late price wakes all three.
 DOWNSTREAM = (Phase.FACTORS, Phase.SNAPSHOTS, Phase.RISK)
 # A spare proxy behind one that is there is not waited for.
 FIRST_PROXIES = tuple(factor.proxies[0] for factor in FACTORS)
-
-
-class Patience(NamedTuple):
-    """How long a unit waits for what may still come, in seconds from when it became required; and who may be asked."""
-
-    seconds: float
-    chain: str
 
 
 async def write_rows(
@@ -85,7 +76,7 @@ async def write_rows(
     symbols = {ask.symbol_id: ask.symbol for ask in asks}
     ended = {symbols[id_]: spans for id_, old in existing.items() if (spans := find_gap_changes(old, gaps[id_]))}
     affected += settled_by(ended, calendar)
-    await _restate_quality(conn, ended, calendar)
+    await restate_quality(conn, ended, calendar)
     affected += await instrument_class.record_profiles(
         conn, await profiles.date_profiles(conn, rows.described, clock.last_due())
     )
@@ -113,104 +104,8 @@ async def _announce(conn: AsyncConnection, raised: Sequence[tuple[UUID, date, Ph
     await schedule.release_withheld(conn, sorted(portfolios - waits))
     now = {key for key in keys if key.portfolio_id not in waits}
     if now:
-        await outbox.publish_work(
-            conn, PricesRestated, now, _sessions_between(now, calendar), source=Phase.INGEST.value
-        )
+        await outbox.publish_work(conn, PricesRestated, now, sessions_between(now, calendar), source=Phase.INGEST.value)
     failpoint("restatement.before_commit")
-
-
-async def _restate_quality(conn: AsyncConnection, ended: Mapping[str, Sequence[GapChange]], calendar: Calendar) -> None:
-    """What completed units of this phase say of themselves is what is known now; their results are nobody's but the prices."""
-    seen = [
-        Affected(
-            symbol, Phase.INGEST, calendar.session(span.first), calendar.forward(calendar.session(span.last), LOOKBACK)
-        )
-        for symbol, spans in ended.items()
-        for span in spans
-    ]
-    units = await quality.find_short_units(conn, seen)
-    if units:
-        outcomes = await quality.assess(conn, units, _lookbacks({unit.session for unit in units}, calendar))
-        await ledger.restate_quality(conn, Phase.INGEST, outcomes)
-
-
-async def complete_ready(
-    conn: AsyncConnection,
-    portfolios: Collection[UUID],
-    sessions: Sequence[date],
-    calendar: Calendar,
-    patience: Patience,
-    *,
-    changed_symbols: Collection[str] = (),
-) -> Completed:
-    """Complete every missing unit of the portfolios on the sessions whose data is all known, and say so.
-
-    And those of which something has been waited for longer than patience lasts, if it is less of their value than a figure may
-    lack. A price that comes later finds its absence written down, and demands them anew: so does one of a factor proxy that nobody
-    had been asked for.
-
-    With `changed_symbols` also those of other portfolios that hold one of them: forty events of one night fetch each symbol
-    once, and whoever writes the last symbol a portfolio waits for completes it. Needs the commit-order lock: a completion
-    must not slip between a corrected price and its look at which units have used the old one.
-    """
-    await assert_commit_order_lock(conn)
-    lookbacks = _lookbacks(sessions, calendar)
-    found = await find_ready(conn, portfolios, sessions, calendar, patience, changed_symbols)
-    overdue = await quality.within_gate(conn, found.overdue, lookbacks)
-    outcomes = await quality.assess(conn, [*found.known, *overdue], lookbacks)
-    raised = await ledger.complete(conn, Phase.INGEST, outcomes)
-    failpoint("phase.after_completion")
-    if overdue:
-        log.info("patience_ran_out", units=len(overdue), portfolios=len({unit.portfolio_id for unit in overdue}))
-    if raised:
-        await _record_unasked_proxies(conn, raised, patience, calendar)
-        await outbox.publish_completions(conn, Phase.INGEST, raised.keys, _sessions_between(raised.keys, calendar))
-        failpoint("phase.after_results")
-        await ledger.record_progress(conn, Phase.INGEST, sorted({key.portfolio_id for key in raised.keys}))
-    return raised
-
-
-async def complete_written(
-    engine: AsyncEngine,
-    portfolios: Sequence[UUID],
-    sessions: Sequence[date],
-    calendar: Calendar,
-    patience: Patience,
-    changed_symbols: Collection[str],
-) -> Completed:
-    """Complete, in a transaction of its own, what several have written.
-
-    Looks first without the commit-order lock: of fifty thousand lots that takes long, and while parts are to come it is in vain.
-    """
-    async with engine.connect() as conn:
-        if not any(await find_ready(conn, portfolios, sessions, calendar, patience, changed_symbols)):
-            return Completed({})
-    async with engine.begin() as conn:
-        await acquire_commit_order_lock(conn)
-        await assert_calendar_current(conn)
-        raised = await complete_ready(conn, portfolios, sessions, calendar, patience, changed_symbols=changed_symbols)
-        failpoint("phase.before_commit")
-        return raised
-
-
-async def find_ready(
-    conn: AsyncConnection,
-    portfolios: Collection[UUID],
-    sessions: Sequence[date],
-    calendar: Calendar,
-    patience: Patience,
-    changed_symbols: Collection[str] = (),
-) -> readiness.Readiness:
-    """What `complete_ready` would look at. Without the lock it only says whether there is anything to take it for: whoever commits
-    the last price that a unit waits for sees the others'."""
-    candidates = set(portfolios)
-    if changed_symbols:
-        limit = MAX_OTHERS // len(sessions)
-        candidates |= set(await readiness.portfolios_holding(conn, changed_symbols, sessions, limit))
-    if not candidates:
-        return readiness.Readiness([], [])
-    lookbacks = list(_lookbacks(sessions, calendar).values())
-    return await readiness.ready(conn, sorted(candidates), sessions, lookbacks, patience.seconds)
 
 
 def affected_by(asks: Sequence[FetchRequest], changes: Iterable[Change], calendar: Calendar) -> list[Affected]:
@@ -235,22 +130,3 @@ def affected_by(asks: Sequence[FetchRequest], changes: Iterable[Change], calenda
         if change.what != "first_return":
             add(symbols[change.symbol_id], Phase.SNAPSHOTS, change.session, change.session)
     return [Affected(symbol, phase, first, last) for (symbol, phase), (first, last) in sorted(spans.items())]
-
-
-async def _record_unasked_proxies(
-    conn: AsyncConnection, raised: Completed, patience: Patience, calendar: Calendar
-) -> None:
-    sessions = [key.session for key in raised.keys]
-    first = calendar.back(min(sessions), LOOKBACK)
-    unasked = await waiting.record_unasked(conn, PROXY_SYMBOLS, first, max(sessions), patience.chain, calendar)
-    if unasked:
-        log.info("proxies_not_asked_yet", symbols=unasked)
-
-
-def _lookbacks(sessions: Iterable[date], calendar: Calendar) -> dict[date, date]:
-    """By session, ascending, the first one of its window."""
-    return {session: calendar.back(session, LOOKBACK) for session in sorted(sessions)}
-
-
-def _sessions_between(keys: Collection[UnitKey], calendar: Calendar) -> list[date]:
-    return calendar.between(min(key.session for key in keys), max(key.session for key in keys))

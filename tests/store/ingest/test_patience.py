@@ -14,7 +14,6 @@ from services.ingest.model.market import Action
 from services.ingest.providers.chain import Chain
 from services.ingest.workflow import IngestWorker
 from services.ingest.workflow.symbol_lease import lease_symbols
-from services.ingest.workflow.write import Patience, complete_ready
 from shared.clock import Clock
 from shared.db.engine import acquire_commit_order_lock
 from shared.market.calendar import exchange_calendar
@@ -137,7 +136,7 @@ async def complete_only(ingest: Ingest, portfolio: UUID) -> None:
     """The transaction that completes, as whoever writes the last holding does it."""
     async with ingest.worker._engine.begin() as conn:
         await acquire_commit_order_lock(conn)
-        await complete_ready(conn, [portfolio], SESSIONS, DAYS, Patience(600.0, "file"))
+        await ingest.worker._completer.complete(conn, [portfolio], SESSIONS)
 
 
 # --- patience

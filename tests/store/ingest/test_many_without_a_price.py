@@ -1,0 +1,79 @@
+"""Thousands of symbols without a price are completed in parts: nobody waits long for the commit-order lock, and nothing is lost."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from services.ingest.workflow import complete
+from tests.store.ingest.conftest import DAYS, LAST, Ingest
+
+FIRST = DAYS.back(LAST, 9)
+UNKNOWN = ("U1", "U2", "U3")
+
+
+@pytest.fixture(autouse=True)
+def six_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two sessions of three lots that have no price."""
+    monkeypatch.setattr(complete, "MAX_SHORT", 6)
+
+
+async def transactions(ingest: Ingest, portfolio: UUID) -> list[int]:
+    """How many units each transaction has completed."""
+    rows = await ingest.rows(
+        "SELECT count(*) AS units FROM ledger.units WHERE portfolio_id = :id AND phase = 'ingest'"
+        " AND completed_revision >= required_revision GROUP BY xmin ORDER BY min(session)",
+        id=portfolio,
+    )
+    return [row.units for row in rows]
+
+
+async def test_so_many_reasons_are_written_at_once_and_no_more(ingest: Ingest) -> None:
+    portfolio = await ingest.portfolio(*((symbol, FIRST) for symbol in UNKNOWN))
+    await ingest.run(portfolio)
+    assert await ingest.missing(portfolio) == []
+    assert await transactions(ingest, portfolio) == [2] * 5
+    units = (await ingest.units(portfolio)).values()
+    assert {unit.coverage for unit in units} == {0.0}
+    assert {tuple(each["symbol"] for each in unit.reasons) for unit in units} == {UNKNOWN}
+
+
+async def test_what_has_prices_is_completed_at_once_however_much_it_is(ingest: Ingest) -> None:
+    ingest.market.quote("P1", "P2", "P3")
+    portfolio = await ingest.portfolio(("P1", FIRST), ("P2", FIRST), ("P3", FIRST))
+    [done] = await ingest.run(portfolio)
+    assert len(done.keys) == 10, "and whoever asked is told of all of it"
+    assert await transactions(ingest, portfolio) == [10]
+
+
+async def test_what_is_known_already_is_completed_in_parts_too(ingest: Ingest) -> None:
+    await ingest.run(await ingest.portfolio(*((symbol, FIRST) for symbol in UNKNOWN)))
+    second = await ingest.portfolio(*((symbol, FIRST) for symbol in UNKNOWN))
+    [done] = await ingest.run(second)
+    assert len(done.keys) == 10
+    assert await transactions(ingest, second) == [2] * 5
+
+
+async def test_a_death_between_two_parts_loses_nothing(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
+    portfolio = await ingest.portfolio(*((symbol, FIRST) for symbol in UNKNOWN))
+    reached = complete.failpoint
+    commits = iter(range(100))
+
+    def dies_at_the_third(name: str) -> Any:
+        if name == "phase.before_commit" and next(commits) == 2:
+            raise RuntimeError("the process is gone")
+        return reached(name)
+
+    monkeypatch.setattr(complete, "failpoint", dies_at_the_third)
+    with pytest.raises(RuntimeError):
+        await ingest.run(portfolio)
+    assert await transactions(ingest, portfolio) == [2, 2]
+    assert len(await ingest.missing(portfolio)) == 6
+    await ingest.run(portfolio)
+    assert await ingest.missing(portfolio) == []
+    events = await ingest.rows(
+        "SELECT CAST(payload AS text) AS body FROM bus.outbox WHERE type = 'leadline.PricesIngested.v1'"
+    )
+    assert len(events) == 5, "each part says so, and each once"
