@@ -148,9 +148,8 @@ async def restate_quality(conn: AsyncConnection, phase: Phase, outcomes: Mapping
 async def _parameters(phase: Phase, outcomes: Mapping[MissingUnit, Outcome]) -> dict[str, Any]:
     """What `_INPUT` takes, in the order of the units."""
     units = sorted(outcomes)
-    # Sessions that lack the same share one list. Thousands of symbols without a price are a hundred kilobytes of it.
-    lists = {id(reasons): reasons for unit in units if (reasons := outcomes[unit].reasons)}
-    places = {key: place for place, key in enumerate(lists, start=1)}
+    # Tens of megabytes where thousands of symbols have no price: not on the event loop.
+    document, places = await asyncio.to_thread(_encode_once, [outcomes[unit].reasons for unit in units])
     return {
         "phase": phase.value,
         "portfolios": [unit.portfolio_id for unit in units],
@@ -158,11 +157,20 @@ async def _parameters(phase: Phase, outcomes: Mapping[MissingUnit, Outcome]) -> 
         "revisions": [unit.revision for unit in units],
         "qualities": [outcomes[unit].quality for unit in units],
         "coverages": [outcomes[unit].coverage for unit in units],
-        "places": [places.get(id(outcomes[unit].reasons), 0) for unit in units],
-        # Tens of megabytes where each session lacks something else: not on the event loop.
-        "reasons": await asyncio.to_thread(json.dumps, [[], *lists.values()], allow_nan=False),
+        "places": places,
+        "reasons": document,
         "provisionals": [outcomes[unit].provisional for unit in units],
     }
+
+
+def _encode_once(lists: Sequence[list[dict[str, Any]]]) -> tuple[str, list[int]]:
+    """A document that has each list once, and each one's place in it. Sessions that lack the same often share one object, too."""
+    known: dict[int, int] = {}
+    places: dict[str, int] = {}
+    for reasons in lists:
+        if id(reasons) not in known:
+            known[id(reasons)] = places.setdefault(json.dumps(reasons, allow_nan=False), len(places))
+    return f"[{','.join(places)}]", [known[id(reasons)] for reasons in lists]
 
 
 async def find_provisional(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import date
-from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -12,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import ledger
-from shared.ledger import MAX_RUNS, Outcome
+from shared.ledger import MAX_RUNS, Outcome, completion
 from shared.ledger.states import HOLE_REASON, HOLE_REASONS, STATE_OF_MISSING, state_of_missing
 from shared.work import UPSTREAM, MissingUnit, Phase, UnitKey
 from tests.support.databases import act_as
@@ -270,31 +269,19 @@ async def test_a_completion_says_how_good_it_is(db: AsyncConnection, a: UUID) ->
         await complete(db, Phase.RISK, [(a, D[1])], revision + 1, Outcome(reasons=[{"coverage": float("nan")}]))
 
 
-async def test_sessions_that_lack_the_same_send_their_reasons_once(
-    db: AsyncConnection, a: UUID, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_sessions_that_lack_the_same_send_their_reasons_once(db: AsyncConnection, a: UUID) -> None:
+    """Thousands of symbols without a price on hundreds of sessions would be tens of megabytes."""
     revision = await add(db, [a], D[:5])
-    one, other = ([{"figure": None, "symbol": symbol, "reason": "not_found"}] for symbol in ("ZZ1", "ZZ2"))
-    lists = [one, other, [], one, other]
-    sent: list[object] = []
-    dumps = json.dumps
-
-    def record(value: object, **named: Any) -> str:
-        sent.append(value)
-        return dumps(value, **named)
-
-    monkeypatch.setattr(json, "dumps", record)
-    await ledger.complete(
-        db,
-        Phase.INGEST,
-        {
-            MissingUnit(a, session, revision): Outcome("partial" if reasons else "complete", 0.5, reasons)
-            for session, reasons in zip(D, lists, strict=False)
-        },
-    )
-    assert sent == [[[], one, other]], (
-        "thousands of symbols without a price on hundreds of sessions are tens of megabytes"
-    )
+    one, equal, other = ([{"figure": None, "symbol": symbol, "reason": "gap"}] for symbol in ("ZZ1", "ZZ1", "ZZ2"))
+    lists = [one, other, [], equal, other]
+    outcomes = {
+        MissingUnit(a, session, revision): Outcome("partial", 0.5, reasons)
+        for session, reasons in zip(D, lists, strict=False)
+    }
+    document, places = completion._encode_once([outcomes[unit].reasons for unit in sorted(outcomes)])
+    assert json.loads(document) == [one, other, []]
+    assert places == [0, 1, 2, 0, 1]
+    await ledger.complete(db, Phase.INGEST, outcomes)
     rows = await db.execute(text("SELECT reasons FROM ledger.units WHERE phase = 'ingest' ORDER BY session"))
     assert [row.reasons for row in rows] == lists
 
