@@ -16,6 +16,7 @@ from services.coordinator.portfolios import (
     entry_prices,
     extents,
     import_store,
+    lot_edits,
     lot_store,
     reimport,
     service,
@@ -25,7 +26,8 @@ from services.coordinator.portfolios import (
 )
 from services.coordinator.portfolios.import_records import File, record, stated_of_fresh, stated_of_known
 from services.coordinator.portfolios.limits import Extent, Limits, refuse_growth
-from services.coordinator.portfolios.lot_changes import Proposal, announce, edit, propose
+from services.coordinator.portfolios.lot_changes import announce, edit, propose
+from services.coordinator.portfolios.lot_edits import Proposal
 from services.coordinator.portfolios.service import DEFAULTS, Imported, get_existing
 from shared.clock import Clock
 from shared.work import Phase
@@ -35,7 +37,9 @@ from shared.work import Phase
 class Addition:
     """What a file changes in a portfolio whose lots are at `version`.
 
-    parsed : the file, with all that is to be said of it
+    parsed    : the file, with all that is to be said of it
+    decisions : of the lots that are new
+    edits     : of the stored lots that shall say something else, `proposals`
     """
 
     version: str
@@ -44,6 +48,7 @@ class Addition:
     found: reimport.Comparison
     decisions: Sequence[Decision]
     proposals: Sequence[Proposal]
+    edits: Sequence[Decision]
     keys: Sequence[str]
 
 
@@ -96,9 +101,9 @@ class Adding:
         found, issues = addition.found, addition.parsed.issues
         import_id, change, changed = None, service.as_it_was(before, self.clock), 0
         if not dry_run:
-            affected = await edit(conn, self.clock, addition.proposals, issues)
-            changed = len(addition.proposals)
             import_id = await _send(conn, self.portfolio, addition) if staged is None else staged.import_id
+            affected = await edit(conn, addition.proposals, addition.edits)
+            changed = len(addition.proposals)
             await record(conn, self.portfolio, addition.parsed, self.file, import_id)
             if found.fresh:
                 await store.insert_staged_positions(conn)
@@ -129,12 +134,13 @@ async def _work_out(
     held = await extents.read(conn, portfolio)
     refuse_growth(held, held + Extent.of(found.fresh), limits, clock)
     decisions = await validation.decide_price_basis(conn, found.fresh, clock, issues)
-    proposals = propose(found.differences, clock, issues) if update else []
+    proposals = await asyncio.to_thread(propose, found.differences, clock, issues) if update else []
     validation.refuse(issues)
+    edits = await lot_edits.decide(conn, clock, proposals, issues)
     taken = {row["content_key"] for row in stored if row["content_key"]}
     keys = await asyncio.to_thread(content.free_keys, found.fresh, taken)
     parsed = replace(parsed, positions=positions, issues=issues)
-    return Addition(version, parsed, update, found, decisions, proposals, keys)
+    return Addition(version, parsed, update, found, decisions, proposals, edits, keys)
 
 
 async def _send(conn: AsyncConnection, portfolio: UUID, addition: Addition) -> UUID:
@@ -144,4 +150,5 @@ async def _send(conn: AsyncConnection, portfolio: UUID, addition: Addition) -> U
     import_id, ids = await import_store.draw_id(conn), await store.stage_positions(conn, portfolio, rows)
     said = [*stated_of_fresh(found.fresh, ids), *stated_of_known(found, update=addition.update)]
     await import_store.stage_statements(conn, import_id, said)
+    await lot_edits.stage(conn, addition.proposals, addition.edits)
     return import_id

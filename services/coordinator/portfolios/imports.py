@@ -29,7 +29,8 @@ from services.coordinator.portfolios import (
 )
 from services.coordinator.portfolios.import_records import File, Undone, record, stated_of_fresh
 from services.coordinator.portfolios.limits import Limits
-from services.coordinator.portfolios.lot_changes import Affected, Proposal, announce, edit
+from services.coordinator.portfolios.lot_changes import Affected, announce, edit
+from services.coordinator.portfolios.lot_edits import Proposal
 from services.coordinator.portfolios.service import DEFAULTS, Imported, get_existing
 from services.coordinator.portfolios.validation import Draft
 from shared.clock import Clock
@@ -149,7 +150,9 @@ async def undo(conn: AsyncConnection, clock: Clock, portfolio: UUID, import_id: 
     validation.refuse(issues)
     await lot_store.delete_positions(conn, gone)
     affected: list[Affected] = [(stored[lot]["entry_session"], Phase.INGEST) for lot in gone]
-    affected += await edit(conn, clock, proposals, issues)
+    decisions = await lot_edits.decide(conn, clock, proposals, issues)
+    await lot_edits.stage(conn, proposals, decisions)
+    affected += await edit(conn, proposals, decisions)
     change = await announce(conn, clock, before, affected) or service.as_it_was(before, clock)
     return Undone(import_id, len(gone), len(proposals), change, issues)
 
@@ -165,5 +168,5 @@ def _restorations(
         body = reimport.restoring_edit(stored[lot], reimport.merge_statements(statements), taken_back=True)
         position = lot_edits.parse_proposed_lot(stored[lot], body, clock, issues) if body else None
         if position is not None:
-            proposals.append((stored[lot], body, position))
+            proposals.append(Proposal(stored[lot], body, position))
     return proposals

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
-from typing import Any
 
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.importer.model import Difference, Issues, Position
+from services.coordinator.importer.basis import Decision
+from services.coordinator.importer.model import Difference, Issues
 from services.coordinator.portfolios import ledger_effects, lot_edits
 from services.coordinator.portfolios.ledger_effects import Change
+from services.coordinator.portfolios.lot_edits import Proposal
 from services.coordinator.portfolios.store import Portfolio
 from shared.clock import Clock
 from shared.work import Phase
 
 _PHASES = list(Phase)
 Affected = tuple[date, Phase]
-Proposal = tuple[RowMapping, Mapping[str, Any], Position]
 
 
 def propose(differences: Sequence[Difference[RowMapping]], clock: Clock, issues: Issues) -> list[Proposal]:
@@ -27,22 +27,14 @@ def propose(differences: Sequence[Difference[RowMapping]], clock: Clock, issues:
         body = {name: value for name, (_, value) in difference.changes.items()}
         position = lot_edits.parse_proposed_lot(difference.lot, body, clock, issues)
         if position is not None:
-            proposals.append((difference.lot, body, position))
+            proposals.append(Proposal(difference.lot, body, position))
     return proposals
 
 
-async def edit(
-    conn: AsyncConnection,
-    clock: Clock,
-    proposals: Sequence[Proposal],
-    issues: Issues,
-) -> list[Affected]:
-    affected = []
-    for row, body, position in proposals:
-        done = await lot_edits.write(conn, clock, row, position, issues, basis_named="price_basis" in body)
-        if done.affected is not None:
-            affected.append(done.affected)
-    return affected
+async def edit(conn: AsyncConnection, proposals: Sequence[Proposal], decisions: Sequence[Decision]) -> list[Affected]:
+    """Store what was staged; behind the commit-order lock."""
+    done = await lot_edits.write(conn, proposals, decisions)
+    return [each.affected for each in done if each.affected is not None]
 
 
 async def announce(

@@ -1,11 +1,12 @@
-"""One stored lot made to say something else: checked as a new one is, and compared with what it was."""
+"""Stored lots made to say something else: checked as new ones are, and compared with what they were."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -30,6 +31,14 @@ class Edited:
     affected: tuple[date, Phase] | None
 
 
+class Proposal(NamedTuple):
+    """A stored lot, what is to be said of it, and the lot that this makes."""
+
+    row: RowMapping
+    body: Mapping[str, Any]
+    position: Position
+
+
 def parse_proposed_lot(row: RowMapping, body: Mapping[str, Any], clock: Clock, issues: Issues) -> Position | None:
     """The lot as it would be stated; None after reporting why it cannot be."""
     current = {
@@ -46,17 +55,35 @@ def parse_proposed_lot(row: RowMapping, body: Mapping[str, Any], clock: Clock, i
     return position if "price_basis" in body else price_basis.with_kept_basis(row, position)
 
 
-async def write(
-    conn: AsyncConnection, clock: Clock, row: RowMapping, position: Position, issues: Issues, *, basis_named: bool
-) -> Edited:
-    """Store the lot; refuses what cannot be decided. Raises `Invalid`."""
-    decisions = await validation.decide_price_basis(conn, [position], clock, issues)
+async def decide(conn: AsyncConnection, clock: Clock, proposals: Sequence[Proposal], issues: Issues) -> list[Decision]:
+    """How the lots would be stored, each decided by itself. It needs no lock; raises `Invalid` for what cannot be decided."""
+    positions = [proposal.position for proposal in proposals]
+    found = await validation.decide_price_basis(conn, positions, clock, issues, files=range(len(positions)))
     validation.refuse(issues)
-    decision = decisions[0] if basis_named else price_basis.keep_decision(row, position, decisions[0])
-    await store.update_position(conn, row["id"], position, decision)
-    after = await store.position(conn, row["portfolio_id"], row["id"])
-    assert after is not None
-    if row == after:
-        return Edited(position, decision, changed=False, affected=None)
-    await store.record_edit(conn, row["id"])
-    return Edited(position, decision, changed=True, affected=edit_scope(dict(row), dict(after)))
+    return [
+        decision if "price_basis" in body else price_basis.keep_decision(row, position, decision)
+        for (row, body, position), decision in zip(proposals, found, strict=True)
+    ]
+
+
+async def stage(conn: AsyncConnection, proposals: Sequence[Proposal], decisions: Sequence[Decision]) -> None:
+    """Bring the lots to the database, for `write` in the same transaction."""
+    if proposals:
+        edits = [(each.row["id"], each.position, decision) for each, decision in zip(proposals, decisions, strict=True)]
+        await store.stage_edits(conn, edits)
+
+
+async def write(conn: AsyncConnection, proposals: Sequence[Proposal], decisions: Sequence[Decision]) -> list[Edited]:
+    """Store the lots that `stage` was given, behind the commit-order lock."""
+    changed = await store.update_staged_positions(conn) if proposals else {}
+
+    def compare(proposal: Proposal, decision: Decision) -> Edited:
+        before = dict(proposal.row)
+        after = changed.get(before["id"])
+        if after is None:
+            return Edited(proposal.position, decision, changed=False, affected=None)
+        # The instant of the edit is no difference.
+        scope = edit_scope(before, {**after, "updated_at": before["updated_at"]})
+        return Edited(proposal.position, decision, changed=True, affected=scope)
+
+    return await asyncio.to_thread(lambda: list(map(compare, proposals, decisions)))

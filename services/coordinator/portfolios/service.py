@@ -27,6 +27,7 @@ from services.coordinator.portfolios import (
 )
 from services.coordinator.portfolios.ledger_effects import SERVICE, Change
 from services.coordinator.portfolios.limits import Extent, Limits, refuse_growth
+from services.coordinator.portfolios.lot_edits import Proposal
 from services.coordinator.portfolios.price_basis import Lot
 from services.coordinator.portfolios.store import Portfolio
 from services.coordinator.portfolios.validation import Draft
@@ -158,7 +159,10 @@ async def edit_position(
     assert position is not None
     others = await extents.read(conn, portfolio, without=[position_id])
     refuse_growth(await extents.read(conn, portfolio), others + Extent.of([position]), limits, clock)
-    done = await lot_edits.write(conn, clock, row, position, issues, basis_named="price_basis" in body)
+    proposals = [Proposal(row, body, position)]
+    decisions = await lot_edits.decide(conn, clock, proposals, issues)
+    await lot_edits.stage(conn, proposals, decisions)
+    [done] = await lot_edits.write(conn, proposals, decisions)
     # A label changes no number, so nothing starts.
     change = (
         as_it_was(before, clock)

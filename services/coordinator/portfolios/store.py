@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import RowMapping, text
@@ -16,15 +15,17 @@ from services.coordinator.importer.account import Account
 from services.coordinator.importer.basis import Decision
 from services.coordinator.importer.model import Position
 from services.coordinator.portfolios import quotas
-from shared.db.bulk import insert_staged_rows, stage_rows
+from shared.db.bulk import insert_staged_rows, stage, stage_rows
 from shared.db.tenancy import only_own, own_tenant, tenant_filter
 
-_POSITION_COLUMNS = (
-    "id", "portfolio_id", "symbol", "quantity", "entry_date", "entry_session", "entry_price", "exit_date", "exit_session",
-    "exit_price", "investment_class", "investment_subtype", "underlying_symbol", "strike_price", "expiration_date",
-    "option_type", "name", "sector", "price_basis", "basis_assumed", "basis_reason", "basis_awaits", "stated_quantity",
-    "stated_entry_price", "stated_exit_price", "content_key", "from_trades",
+_CONTENT_COLUMNS = (
+    "symbol", "quantity", "entry_date", "entry_session", "entry_price", "exit_date", "exit_session", "exit_price",
+    "investment_class", "investment_subtype", "underlying_symbol", "strike_price", "expiration_date", "option_type", "name",
+    "sector", "price_basis", "basis_assumed", "basis_reason", "basis_awaits", "stated_quantity", "stated_entry_price",
+    "stated_exit_price",
 )  # fmt: skip
+"""What a lot says; `_content` has the values."""
+_POSITION_COLUMNS = ("id", "portfolio_id", *_CONTENT_COLUMNS, "content_key", "from_trades")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,16 @@ async def delete(conn: AsyncConnection, portfolio: UUID) -> None:
 # --- lots ------------------------------------------------------------------------------------------------------------
 
 
+def _content(position: Position, decision: Decision) -> tuple[object, ...]:
+    return (
+        position.symbol, decision.quantity, position.entry_date, position.entry_session, decision.entry_price,
+        position.exit_date, position.exit_session, decision.exit_price, position.investment_class,
+        position.investment_subtype, position.underlying_symbol, position.strike_price, position.expiration_date,
+        position.option_type, position.name, position.sector, decision.price_basis, decision.assumed, decision.reason,
+        decision.awaits, position.quantity, position.entry_price, position.exit_price,
+    )  # fmt: skip
+
+
 async def insert_positions(
     conn: AsyncConnection, portfolio: UUID, rows: Iterable[tuple[Position, Decision, str]], *, from_trades: bool = False
 ) -> list[UUID]:
@@ -126,35 +137,7 @@ async def stage_positions(
     ids = list(drawn)
     # One by one, as they are sent: the event loop has others to answer.
     records = (
-        (
-            id_,
-            portfolio,
-            position.symbol,
-            decision.quantity,
-            position.entry_date,
-            position.entry_session,
-            decision.entry_price,
-            position.exit_date,
-            position.exit_session,
-            decision.exit_price,
-            position.investment_class,
-            position.investment_subtype,
-            position.underlying_symbol,
-            position.strike_price,
-            position.expiration_date,
-            position.option_type,
-            position.name,
-            position.sector,
-            decision.price_basis,
-            decision.assumed,
-            decision.reason,
-            decision.awaits,
-            position.quantity,
-            position.entry_price,
-            position.exit_price,
-            key,
-            from_trades,
-        )
+        (id_, portfolio, *_content(position, decision), key, from_trades)
         for id_, (position, decision, key) in zip(ids, rows, strict=True)
     )
     await stage_rows(conn, "coordinator.positions", _POSITION_COLUMNS, records)
@@ -202,42 +185,28 @@ async def position(conn: AsyncConnection, portfolio: UUID, position_id: UUID) ->
     return rows.mappings().one_or_none()
 
 
-async def update_position(conn: AsyncConnection, position_id: UUID, stated: Position, decision: Decision) -> None:
-    """Replace a lot's content; its id and content key stay, so a file imported again still knows it."""
-    values: dict[str, Any] = {
-        "symbol": stated.symbol,
-        "quantity": decision.quantity,
-        "entry_date": stated.entry_date,
-        "entry_session": stated.entry_session,
-        "entry_price": decision.entry_price,
-        "exit_date": stated.exit_date,
-        "exit_session": stated.exit_session,
-        "exit_price": decision.exit_price,
-        "investment_class": stated.investment_class,
-        "investment_subtype": stated.investment_subtype,
-        "underlying_symbol": stated.underlying_symbol,
-        "strike_price": stated.strike_price,
-        "expiration_date": stated.expiration_date,
-        "option_type": stated.option_type,
-        "name": stated.name,
-        "sector": stated.sector,
-        "price_basis": decision.price_basis,
-        "basis_assumed": decision.assumed,
-        "basis_reason": decision.reason,
-        "basis_awaits": decision.awaits,
-        "stated_quantity": stated.quantity,
-        "stated_entry_price": stated.entry_price,
-        "stated_exit_price": stated.exit_price,
-    }
-    assignments = ", ".join(f"{column} = :{column}" for column in values)
-    await conn.execute(
-        text(f"UPDATE coordinator.positions SET {assignments} WHERE id = :id"), {"id": position_id, **values}
+async def stage_edits(conn: AsyncConnection, edits: Sequence[tuple[UUID, Position, Decision]]) -> None:
+    """Bring lots' new content to the database, for `update_staged_positions` in the same transaction."""
+    records = ((id_, *_content(position, decision)) for id_, position, decision in edits)
+    await conn.execute(text("DROP TABLE IF EXISTS edited_positions"))
+    await stage(conn, "edited_positions", "coordinator.positions", ("id", *_CONTENT_COLUMNS), records)
+
+
+async def update_staged_positions(conn: AsyncConnection) -> dict[UUID, RowMapping]:
+    """Replace lots' content; their ids and content keys stay, so a file imported again still knows them. Returns those that differ
+    from before, as they are now."""
+    columns = ", ".join(_CONTENT_COLUMNS)
+    rows = await conn.execute(
+        text(f"""
+            UPDATE coordinator.positions x SET ({columns}) = ROW({_of("e")}), updated_at = now() FROM edited_positions e
+            WHERE x.id = e.id AND ({_of("x")}) IS DISTINCT FROM ({_of("e")}) RETURNING x.*
+        """)
     )
+    return {row["id"]: row for row in rows.mappings()}
 
 
-async def record_edit(conn: AsyncConnection, position_id: UUID) -> None:
-    """Note when. Only of a lot that differs, and once it has been compared: the instant of an edit is no difference."""
-    await conn.execute(text("UPDATE coordinator.positions SET updated_at = now() WHERE id = :id"), {"id": position_id})
+def _of(table: str) -> str:
+    return ", ".join(f"{table}.{column}" for column in _CONTENT_COLUMNS)
 
 
 async def record_decisions(conn: AsyncConnection, decisions: Sequence[tuple[UUID, Decision]]) -> None:

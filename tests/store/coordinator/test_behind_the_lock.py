@@ -16,7 +16,7 @@ from uuid import UUID
 
 import httpx2
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator import context, serializers
@@ -30,6 +30,12 @@ from tests.store.coordinator.conftest import AS_OF, CSV, PREFIX, Api
 from tests.support.waiting import until_blocked
 
 NEXT = date(2020, 12, 31)
+
+
+def many_lots(csv: str, count: int, *, sector: str = "") -> str:
+    """A file of as many lots of one symbol, each of a quantity of its own."""
+    rows = (f"AAPL,{number},2020-12-21,128.23,,,{sector}" for number in range(1, count + 1))
+    return "\n".join([f"{csv.splitlines()[0]},Sector", *rows, ""])
 
 
 @asynccontextmanager
@@ -163,6 +169,39 @@ async def test_what_a_file_adds_is_worked_out_and_sent_before_the_lock(
     assert sent == [1], "nothing changed meanwhile, so nothing is done twice"
     stated = "SELECT count(*), count(DISTINCT position_id) FROM coordinator.import_lots"
     assert await api.rows(stated) == [(5, 3)], "each file, of every lot that it has"
+
+
+async def test_what_a_file_corrects_is_sent_before_the_lock_and_written_in_one_statement(api: Api) -> None:
+    """A corrected file of fifty thousand lots would otherwise hold the lock for four statements a lot."""
+    made = str((await api.create(many_lots(CSV, 30)))["id"])
+    corrected = {"file": ("p.csv", many_lots(CSV, 30, sector="Energy").encode())}
+    statements: list[str] = []
+
+    def note(*given: Any) -> None:
+        statements.append(given[2])
+
+    adding = api.client.post(f"{PREFIX}/portfolios/{made}/import", data={"on_match": "update"}, files=corrected)
+    event.listen(api.context.engine.sync_engine, "before_cursor_execute", note)
+    async with while_it_waits(api, adding) as (_, task):
+        assert any("edited_positions" in statement and "CREATE" in statement for statement in statements)
+        statements.clear()
+    event.remove(api.context.engine.sync_engine, "before_cursor_execute", note)
+    assert (task.result().status_code, task.result().json()["changed"]) == (200, 30), task.result().text
+    assert await api.rows("SELECT sector, count(*) FROM coordinator.positions GROUP BY sector") == [("Energy", 30)]
+    assert sum("UPDATE coordinator.positions" in statement for statement in statements) == 1
+    assert not [statement for statement in statements if "CREATE" in statement]
+    assert len(statements) < 40, "however many lots there are"
+
+
+async def test_a_lot_that_was_edited_meanwhile_is_corrected_as_it_is_then(api: Api) -> None:
+    made = str((await api.create(many_lots(CSV, 2)))["id"])
+    corrected = {"file": ("p.csv", many_lots(CSV, 2, sector="Energy").encode())}
+    adding = api.client.post(f"{PREFIX}/portfolios/{made}/import", data={"on_match": "update"}, files=corrected)
+    async with while_it_waits(api, adding) as (conn, task):
+        await conn.execute(text("UPDATE coordinator.positions SET name = 'Named meanwhile'"))
+    assert task.result().json()["changed"] == 2
+    kept = await api.rows("SELECT DISTINCT sector, name FROM coordinator.positions")
+    assert kept == [("Energy", "Named meanwhile")], "what the file does not speak of stays"
 
 
 async def test_a_lot_that_came_meanwhile_is_not_added_again(api: Api) -> None:
