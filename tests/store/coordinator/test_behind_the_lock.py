@@ -17,7 +17,7 @@ from uuid import UUID
 import httpx2
 import pytest
 from sqlalchemy import event, text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.coordinator import context, serializers
 from services.coordinator.control import releases
@@ -171,7 +171,9 @@ async def test_what_a_file_adds_is_worked_out_and_sent_before_the_lock(
     assert await api.rows(stated) == [(5, 3)], "each file, of every lot that it has"
 
 
-async def test_what_a_file_corrects_is_sent_before_the_lock_and_written_in_one_statement(api: Api) -> None:
+async def test_what_a_file_corrects_is_sent_before_the_lock_and_written_in_one_statement(
+    api: Api, engines: tuple[AsyncEngine, AsyncEngine]
+) -> None:
     """A corrected file of fifty thousand lots would otherwise hold the lock for four statements a lot."""
     made = str((await api.create(many_lots(CSV, 30)))["id"])
     corrected = {"file": ("p.csv", many_lots(CSV, 30, sector="Energy").encode())}
@@ -181,11 +183,11 @@ async def test_what_a_file_corrects_is_sent_before_the_lock_and_written_in_one_s
         statements.append(given[2])
 
     adding = api.client.post(f"{PREFIX}/portfolios/{made}/import", data={"on_match": "update"}, files=corrected)
-    event.listen(api.context.engine.sync_engine, "before_cursor_execute", note)
+    event.listen(engines[0].sync_engine, "before_cursor_execute", note)
     async with while_it_waits(api, adding) as (_, task):
         assert any("edited_positions" in statement and "CREATE" in statement for statement in statements)
         statements.clear()
-    event.remove(api.context.engine.sync_engine, "before_cursor_execute", note)
+    event.remove(engines[0].sync_engine, "before_cursor_execute", note)
     assert (task.result().status_code, task.result().json()["changed"]) == (200, 30), task.result().text
     assert await api.rows("SELECT sector, count(*) FROM coordinator.positions GROUP BY sector") == [("Energy", 30)]
     assert sum("UPDATE coordinator.positions" in statement for statement in statements) == 1
