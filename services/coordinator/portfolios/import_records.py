@@ -40,7 +40,7 @@ async def record(
 ) -> UUID:
     """import_id : drawn before; without it a new one"""
     reading = parsed.reading or {}
-    import_id = await import_store.insert_import(
+    return await import_store.insert_import(
         conn,
         portfolio,
         import_id or await import_store.draw_id(conn),
@@ -50,9 +50,6 @@ async def record(
         dialect=str(reading.get("dialect", "iso")),
         rows=len(parsed.positions if parsed.trades is None else parsed.trades),
     )
-    if parsed.trades is not None:
-        await import_store.insert_trades(conn, portfolio, import_id, parsed.trades)
-    return import_id
 
 
 # Both one by one, as they are sent: of fifty thousand lots it takes a second, and the event loop has others to answer.

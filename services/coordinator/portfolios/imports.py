@@ -23,8 +23,9 @@ from services.coordinator.portfolios import (
     lot_store,
     reimport,
     service,
-    trade_imports,
     trade_lots,
+    trade_matching,
+    trade_store,
     validation,
 )
 from services.coordinator.portfolios.import_records import File, Undone, record, stated_of_fresh
@@ -106,6 +107,8 @@ async def prepare(
     import_id = await record(conn, new.portfolio_id, parsed, file)
     if draft.trades is None:
         await import_store.insert_statements(conn, import_id, stated_of_fresh(draft.positions, new.ids))
+    else:
+        await trade_store.insert_trades(conn, new.portfolio_id, import_id, draft.trades)
     return PreparedFile(new, import_id, allow_duplicate_name)
 
 
@@ -142,7 +145,7 @@ async def undo(conn: AsyncConnection, clock: Clock, portfolio: UUID, import_id: 
         raise NotFound(f"Portfolio {portfolio} has no import {import_id} that counts. It may have been undone already.")
     issues = Issues()
     if kind == "trades":
-        return await trade_imports.undo(conn, clock, before, import_id, issues)
+        return await trade_matching.undo(conn, clock, before, import_id, issues)
     beside = await import_store.statements_beside(conn, import_id)
     gone = [lot for lot, statements in beside.items() if not statements]
     stored = {row["id"]: row for row in await lot_store.whole_positions(conn, portfolio)}

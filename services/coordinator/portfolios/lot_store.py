@@ -21,10 +21,12 @@ async def whole_positions(conn: AsyncConnection, portfolio: UUID) -> Sequence[Ro
 
 
 async def version(conn: AsyncConnection, portfolio: UUID) -> str:
-    """Another one whenever a lot of the portfolio is added, changed or taken away."""
+    """Another one whenever a lot of the portfolio is added, changed or taken away, or a file."""
     found = await conn.scalar(
         text("""
-            SELECT count(*) || ' ' || coalesce(sum(hashtextextended(id::text, xmin::text::bigint)), 0)
+            SELECT concat_ws(' ', count(*), sum(hashtextextended(id::text, xmin::text::bigint)),
+                             (SELECT concat_ws(' ', count(*), count(undone_at), max(id::text))
+                              FROM coordinator.imports WHERE portfolio_id = :id))
             FROM coordinator.positions WHERE portfolio_id = :id AND deleted_at IS NULL
         """),
         {"id": portfolio},

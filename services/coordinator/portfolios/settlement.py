@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.coordinator.portfolios import import_store, store, trade_imports
+from services.coordinator.portfolios import store, trade_matching, trade_store
 from services.coordinator.portfolios.price_basis import decide_price_basis
 from shared.clock import Clock
 from shared.db.closures import load_closures
@@ -38,7 +38,7 @@ async def _match_trades_anew(
     A transaction a portfolio; one that cannot be matched holds up no other.
     """
     async with engine.connect() as conn:
-        waiting = sorted(await import_store.to_match_anew(conn, portfolios))
+        waiting = sorted(await trade_store.to_match_anew(conn, portfolios))
     moved = 0
     for portfolio in waiting:
         with log_context(portfolio=portfolio):
@@ -47,10 +47,10 @@ async def _match_trades_anew(
                     await acquire_commit_order_lock(conn)
                     await load_closures(conn)
                     before = await store.get(conn, portfolio)
-                    symbols = (await import_store.to_match_anew(conn, [portfolio])).get(portfolio)
+                    symbols = (await trade_store.to_match_anew(conn, [portfolio])).get(portfolio)
                     if before is None or not symbols:
                         continue
-                    moved += await trade_imports.match_anew(conn, clock, before, symbols)
+                    moved += await trade_matching.match_anew(conn, clock, before, symbols)
             except (DBAPIError, LeadlineError, ArithmeticError) as error:
                 if is_transient(error):
                     raise

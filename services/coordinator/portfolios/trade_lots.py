@@ -17,7 +17,7 @@ from services.coordinator.importer.cells import plain_text
 from services.coordinator.importer.model import Issues, Position
 from services.coordinator.importer.presets import ADDING
 from services.coordinator.importer.trades import NOT_PLACED, Trade, place
-from services.coordinator.portfolios import import_store, unlisted_splits, validation
+from services.coordinator.portfolios import trade_store, unlisted_splits, validation
 from shared.clock import Clock
 
 # From the ex-date to the payment a month may pass, at some foreign companies two.
@@ -31,7 +31,7 @@ async def derive(conn: AsyncConnection, trades: Sequence[Trade], clock: Clock, i
 
     Of many trades each step takes long, so none is the event loop's.
     """
-    splits = await import_store.splits(conn, {trade.symbol for trade in trades})
+    splits = await trade_store.splits(conn, {trade.symbol for trade in trades})
     ordered, adjusted = await asyncio.to_thread(lambda: on_one_basis(sorted(trades, key=place), splits))
     listed = {symbol: own for symbol, own in splits.items() if symbol not in adjusted}
     book = await asyncio.to_thread(fifo.match, ordered, listed)
@@ -144,7 +144,7 @@ async def _compare_dividends(conn: AsyncConnection, paid: Sequence[fifo.Dividend
     """Only the price source's actions pay; the broker's rows are compared with them, and never stored."""
     if not paid:
         return
-    listed = await import_store.dividends(conn, {dividend.trade.symbol for dividend in paid})
+    listed = await trade_store.dividends(conn, {dividend.trade.symbol for dividend in paid})
     unknown: list[str] = []
     for dividend in paid:
         trade = dividend.trade
