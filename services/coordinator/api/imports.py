@@ -20,7 +20,8 @@ from services.coordinator.api.models import imports as models
 from services.coordinator.api.representation import DocumentRoute
 from services.coordinator.errors import NotFound
 from services.coordinator.importer.presets import presets
-from services.coordinator.portfolios import import_store, imports, mapping_store, service
+from services.coordinator.portfolios import import_store, mapping_store, service
+from services.coordinator.portfolios.undoing import Undoing
 from services.coordinator.results.values import to_json
 from shared.db.engine import snapshot
 
@@ -53,8 +54,10 @@ async def listed(portfolio_id: UUID, context: Ctx) -> dict[str, Any]:
     "/portfolios/{portfolio_id}/imports/{import_id}", summary="Take an import back", response_model=models.ImportUndone
 )
 async def undo(request: Request, portfolio_id: UUID, import_id: UUID, context: Ctx) -> Response:
+    undoing = Undoing(context.clock, portfolio_id, import_id)
+
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
-        done = await imports.undo(conn, context.clock, portfolio_id, import_id)
+        done = await undoing.undo(conn)
         return 200, {
             "import_id": str(done.import_id),
             "removed": done.removed,
@@ -63,7 +66,7 @@ async def undo(request: Request, portfolio_id: UUID, import_id: UUID, context: C
             "warnings": [issue.document() for issue in done.issues.warnings],
         }
 
-    return await idempotent_write(request, context, act)
+    return await idempotent_write(request, context, act, prepare=undoing.stage)
 
 
 @router.get(

@@ -62,16 +62,19 @@ async def imports(conn: AsyncConnection, portfolio: UUID) -> Sequence[RowMapping
     return rows.mappings().all()
 
 
-async def mark_undone(conn: AsyncConnection, portfolio: UUID, import_id: UUID) -> str | None:
+async def kind_of(conn: AsyncConnection, portfolio: UUID, import_id: UUID) -> str | None:
     """The kind of the import, or None where there is none that counts."""
     kind = await conn.scalar(
-        text("""
-            UPDATE coordinator.imports SET undone_at = clock_timestamp()
-            WHERE id = :id AND portfolio_id = :portfolio AND undone_at IS NULL RETURNING kind
-        """),
+        text("SELECT kind FROM coordinator.imports WHERE id = :id AND portfolio_id = :portfolio AND undone_at IS NULL"),
         {"id": import_id, "portfolio": portfolio},
     )
     return None if kind is None else str(kind)
+
+
+async def mark_undone(conn: AsyncConnection, import_id: UUID) -> None:
+    await conn.execute(
+        text("UPDATE coordinator.imports SET undone_at = clock_timestamp() WHERE id = :id"), {"id": import_id}
+    )
 
 
 async def insert_statements(

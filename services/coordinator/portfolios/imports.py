@@ -4,38 +4,31 @@ commit-order lock unless it says otherwise."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.errors import Conflict, NotFound
+from services.coordinator.errors import Conflict
 from services.coordinator.importer.account import Account
-from services.coordinator.importer.model import Issues, Position
+from services.coordinator.importer.model import Position
 from services.coordinator.importer.parse import Parsed
 from services.coordinator.portfolios import (
     entry_prices,
     import_store,
-    lot_edits,
     lot_store,
-    reimport,
     service,
     trade_lots,
-    trade_matching,
     trade_store,
     validation,
 )
-from services.coordinator.portfolios.import_records import File, Undone, record, stated_of_fresh
+from services.coordinator.portfolios.import_records import File, record, stated_of_fresh
 from services.coordinator.portfolios.limits import Limits
-from services.coordinator.portfolios.lot_changes import Affected, announce, edit
-from services.coordinator.portfolios.lot_edits import Proposal
-from services.coordinator.portfolios.service import DEFAULTS, Imported, get_existing
+from services.coordinator.portfolios.service import DEFAULTS, Imported
 from services.coordinator.portfolios.validation import Draft
 from shared.clock import Clock
-from shared.work import Phase
 
 # --- a new portfolio -------------------------------------------------------------------------------------------------
 
@@ -132,44 +125,3 @@ async def preview(conn: AsyncConnection, clock: Clock, draft: Draft, limits: Lim
             draft.account.name,
         )  # fmt: skip
     return replace(await service.preview(conn, clock, draft, limits), reading=draft.reading)
-
-
-# --- taken back ------------------------------------------------------------------------------------------------------
-
-
-async def undo(conn: AsyncConnection, clock: Clock, portfolio: UUID, import_id: UUID) -> Undone:
-    """Take an import back. Its lots go, but for those that another import states too: they become what that one says."""
-    before = await get_existing(conn, portfolio)
-    kind = await import_store.mark_undone(conn, portfolio, import_id)
-    if kind is None:
-        raise NotFound(f"Portfolio {portfolio} has no import {import_id} that counts. It may have been undone already.")
-    issues = Issues()
-    if kind == "trades":
-        return await trade_matching.undo(conn, clock, before, import_id, issues)
-    beside = await import_store.statements_beside(conn, import_id)
-    gone = [lot for lot, statements in beside.items() if not statements]
-    stored = {row["id"]: row for row in await lot_store.whole_positions(conn, portfolio)}
-    proposals = await asyncio.to_thread(_restorations, stored, beside, clock, issues)
-    validation.refuse(issues)
-    await lot_store.delete_positions(conn, gone)
-    affected: list[Affected] = [(stored[lot]["entry_session"], Phase.INGEST) for lot in gone]
-    decisions = await lot_edits.decide(conn, clock, proposals, issues)
-    await lot_edits.stage(conn, proposals, decisions)
-    affected += await edit(conn, proposals, decisions)
-    change = await announce(conn, clock, before, affected) or service.as_it_was(before, clock)
-    return Undone(import_id, len(gone), len(proposals), change, issues)
-
-
-def _restorations(
-    stored: Mapping[UUID, RowMapping], beside: Mapping[UUID, Sequence[Mapping[str, str]]], clock: Clock, issues: Issues
-) -> list[Proposal]:
-    """Lots that other imports state too, as those say it."""
-    proposals: list[Proposal] = []
-    for lot, statements in beside.items():
-        if not statements:
-            continue
-        body = reimport.restoring_edit(stored[lot], reimport.merge_statements(statements), taken_back=True)
-        position = lot_edits.parse_proposed_lot(stored[lot], body, clock, issues) if body else None
-        if position is not None:
-            proposals.append(Proposal(stored[lot], body, position))
-    return proposals

@@ -1,32 +1,19 @@
-"""A portfolio's trades matched anew: without an import that is taken back, or with splits that are known since."""
+"""A portfolio's trades matched anew, with splits that are known since."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.importer.model import Issues
 from services.coordinator.importer.trades import NOT_PLACED
-from services.coordinator.portfolios import lot_store, service, trade_lots, trade_plans, trade_store, validation
-from services.coordinator.portfolios.import_records import Undone
+from services.coordinator.portfolios import lot_store, trade_lots, trade_plans, trade_store, validation
 from services.coordinator.portfolios.store import Portfolio
 from shared.clock import Clock
 from shared.telemetry import logger
 
 log = logger(__name__)
-
-
-async def undo(conn: AsyncConnection, clock: Clock, before: Portfolio, import_id: UUID, issues: Issues) -> Undone:
-    left = await trade_store.trades(conn, before.id)
-    wanted = await trade_lots.derive(conn, left, clock, issues)
-    validation.refuse(issues)
-    plan = await trade_plans.make(await lot_store.whole_positions(conn, before.id), wanted)
-    decisions = await validation.decide_price_basis(conn, [lot for lot, _ in plan.added], clock, issues)
-    await trade_plans.stage(conn, before.id, plan, decisions)
-    change = await trade_plans.write(conn, clock, before, plan) or service.as_it_was(before, clock)
-    return Undone(import_id, len(plan.removed), len(plan.added), change, issues)
 
 
 async def match_anew(conn: AsyncConnection, clock: Clock, before: Portfolio, symbols: Collection[str]) -> int:

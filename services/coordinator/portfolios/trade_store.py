@@ -54,8 +54,8 @@ async def insert_staged_trades(conn: AsyncConnection) -> None:
     await insert_staged_rows(conn, "coordinator.trades", _COLUMNS)
 
 
-async def trades(conn: AsyncConnection, portfolio: UUID) -> list[Trade]:
-    """The trades of all imports that count, each once and as the newest of them says it, oldest first."""
+async def trades(conn: AsyncConnection, portfolio: UUID, *, without: UUID | None = None) -> list[Trade]:
+    """The trades of all imports that count, each once and as the newest of them says it, oldest first. without : an import"""
     said = ", ".join("t." + column for column in _TRADE if column != "sequence")
     rows = await conn.execute(
         text(f"""
@@ -63,12 +63,12 @@ async def trades(conn: AsyncConnection, portfolio: UUID) -> list[Trade]:
                 SELECT DISTINCT ON (t.trade_key) {said}, t.trade_key,
                        first_value(t.import_id) OVER oldest AS first_import, first_value(t.sequence) OVER oldest AS sequence
                 FROM coordinator.trades t JOIN coordinator.imports i ON i.id = t.import_id AND i.undone_at IS NULL
-                WHERE t.portfolio_id = :id
+                WHERE t.portfolio_id = :id AND t.import_id IS DISTINCT FROM CAST(:without AS uuid)
                 WINDOW oldest AS (PARTITION BY t.trade_key ORDER BY t.import_id)
                 ORDER BY t.trade_key, t.import_id DESC
             ) once ORDER BY day, time, first_import, sequence
         """),
-        {"id": portfolio},
+        {"id": portfolio, "without": without},
     )
     return [
         Trade(

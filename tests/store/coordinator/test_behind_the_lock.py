@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -23,7 +23,7 @@ from services.coordinator import context, serializers
 from services.coordinator.control import releases
 from services.coordinator.control.auditor import audit
 from services.coordinator.control.scheduler import add_due
-from services.coordinator.portfolios import service, store
+from services.coordinator.portfolios import service, store, trade_lots
 from shared.clock import Clock
 from shared.db.engine import IDLE_SECONDS, acquire_commit_order_lock, create_engine
 from tests.store.coordinator.conftest import AS_OF, CSV, PREFIX, Api
@@ -204,6 +204,86 @@ async def test_a_lot_that_was_edited_meanwhile_is_corrected_as_it_is_then(api: A
     assert task.result().json()["changed"] == 2
     kept = await api.rows("SELECT DISTINCT sector, name FROM coordinator.positions")
     assert kept == [("Energy", "Named meanwhile")], "what the file does not speak of stays"
+
+
+TRADES = "date,action,symbol,quantity,price,id\n"
+SPRING = TRADES + "2020-12-02,buy,AAPL,10,120,1\n2020-12-03,buy,AAPL,5,122,2\n"
+AUTUMN = TRADES + "2020-12-14,sell,AAPL,12,121,3\n"
+LOTS = "SELECT quantity, exit_date FROM coordinator.positions WHERE deleted_at IS NULL ORDER BY quantity, entry_date"
+
+
+@contextmanager
+def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """How many trades were matched, each time."""
+    matched: list[int] = []
+    derive = trade_lots.derive
+
+    async def watched(conn: AsyncConnection, trades: Any, *given: Any) -> Any:
+        matched.append(len(trades))
+        return await derive(conn, trades, *given)
+
+    monkeypatch.setattr(trade_lots, "derive", watched)
+    yield matched
+
+
+async def test_trades_are_matched_and_sent_before_the_lock(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty thousand beside as many took twenty seconds behind it."""
+    made = str((await api.create(SPRING))["id"])
+    path = f"{PREFIX}/portfolios/{made}/import"
+    with counting(monkeypatch) as matched:
+        async with while_it_waits(api, api.client.post(path, files={"file": ("t.csv", AUTUMN.encode())})) as (_, task):
+            assert matched == [3]
+        assert task.result().status_code == 200, task.result().text
+        assert matched == [3], "nothing changed meanwhile, so nothing is done twice"
+        after = [(2, date(2020, 12, 14)), (3, None), (10, date(2020, 12, 14))]
+        assert await api.rows(LOTS) == after
+        undone = f"{PREFIX}/portfolios/{made}/imports/{task.result().json()['import_id']}"
+        async with while_it_waits(api, api.client.delete(undone)) as (_, task):
+            assert matched == [3, 2]
+        assert task.result().status_code == 200, task.result().text
+        assert matched == [3, 2]
+        assert await api.rows(LOTS) == [(5, None), (10, None)]
+
+
+async def test_trades_that_came_meanwhile_are_matched_too(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = str((await api.create(SPRING))["id"])
+    path = f"{PREFIX}/portfolios/{made}/import"
+    further = TRADES + "2020-12-15,sell,AAPL,3,121,4\n"
+    with counting(monkeypatch) as matched:
+        async with while_it_waits(api, api.client.post(path, files={"file": ("t.csv", AUTUMN.encode())})) as (_, task):
+            other = asyncio.create_task(api.client.post(path, files={"file": ("t.csv", further.encode())}))
+            await until_blocked(api.admin, task, other)
+        assert {task.result().status_code, (await other).status_code} == {200}
+        assert matched == [3, 3, 4]
+    exits = [(2, date(2020, 12, 14)), (3, date(2020, 12, 15)), (10, date(2020, 12, 14))]
+    assert await api.rows(LOTS) == exits
+
+
+async def test_trades_that_came_meanwhile_and_made_no_lot_are_matched_too(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shares that were sold are in the other file."""
+    made = str((await api.create(SPRING))["id"])
+    path = f"{PREFIX}/portfolios/{made}/import"
+    sold, bought = TRADES + "2020-12-15,sell,PEP,3,150,4\n", TRADES + "2020-12-14,buy,PEP,3,145,5\n"
+    with counting(monkeypatch) as matched:
+        async with while_it_waits(api, api.client.post(path, files={"file": ("t.csv", sold.encode())})) as (_, task):
+            other = asyncio.create_task(api.client.post(path, files={"file": ("t.csv", bought.encode())}))
+            await until_blocked(api.admin, task, other)
+        assert {task.result().status_code, (await other).status_code} == {200}
+        assert matched == [3, 3, 4]
+    assert (3, date(2020, 12, 15)) in await api.rows(LOTS)
+
+
+async def test_an_import_that_was_taken_back_meanwhile_is_not_taken_back_twice(api: Api) -> None:
+    made = await api.create(SPRING)
+    [file] = (await api.client.get(f"{PREFIX}/portfolios/{made['id']}/imports")).json()["items"]
+    path = f"{PREFIX}/portfolios/{made['id']}/imports/{file['id']}"
+    async with while_it_waits(api, api.client.delete(path)) as (_, task):
+        other = asyncio.create_task(api.client.delete(path))
+        await until_blocked(api.admin, task, other)
+    assert sorted([task.result().status_code, (await other).status_code]) == [200, 404]
+    assert await api.rows(LOTS) == []
 
 
 async def test_a_lot_that_came_meanwhile_is_not_added_again(api: Api) -> None:
