@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
@@ -25,6 +26,7 @@ from deploy.embedded import demo, state
 from tests.bench import prices
 from tests.bench.memory import Peak
 from tests.load.clients import API, Answers, Server, probe, read, running, upload, watch
+from tests.load.every_answer import Asked, ask_every_answer, table
 from tests.load.lock import LockWatch
 from tests.support import markdown
 
@@ -47,6 +49,10 @@ open status streams, {uploads} people who import a file of {upload_lots} lots an
 portfolio of {lots:,} lots of {symbols:,} {kind}symbols over {sessions} sessions that is being computed. The clients run on the same machine
 and take their share of it. Seconds unless said. *Shed* are refusals by 503 with `Retry-After`, and *told within* is
 the longest that one of them took.
+
+"""
+
+EVERY_ANSWER = """Once it was complete, every answer about it, one after another with nobody else there but the probe.
 
 """
 
@@ -75,6 +81,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     found.add_argument(
         "--unknown", action="store_true", help="no prices of that portfolio's symbols, but of the bundled ones"
+    )
+    found.add_argument(
+        "--every-answer",
+        action="store_true",
+        help="about that portfolio in the end, one after another, and its deletion",
     )
     found.add_argument("--title", default="Load", help="of the document")
     found.add_argument("--document", nargs="?", type=Path, const=DOCUMENT, help="write it, by default docs/load.md")
@@ -120,21 +131,33 @@ async def _import(server: Server, name: str, file: bytes) -> str:
         return str(answer.json()["id"])
 
 
-async def _load(server: Server, given: argparse.Namespace, lock: LockWatch) -> tuple[Answers, float | None]:
-    """What was answered, and how long the onboarding took in all; None if it did not end."""
+class Outcome(NamedTuple):
+    """What was answered, how long the onboarding took in all, None if it did not end, and what was asked about it then."""
+
+    answers: Answers
+    onboarded: float | None
+    asked: list[Asked]
+
+
+async def _load(server: Server, given: argparse.Namespace, lock: LockWatch) -> Outcome:
     answers = Answers()
     sample = await _import(server, "Sample", demo.PORTFOLIO.read_bytes())
     await _complete(server, sample, 300.0)
     watching = asyncio.create_task(lock.run())
     try:
-        return answers, await _work(server, given, sample, answers)
+        large, onboarded = await _work(server, given, sample, answers)
+        asked = await ask_every_answer(server, large) if large and given.every_answer else []
+        return Outcome(answers, onboarded, asked)
     finally:
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
 
 
-async def _work(server: Server, given: argparse.Namespace, sample: str, answers: Answers) -> float | None:
+async def _work(
+    server: Server, given: argparse.Namespace, sample: str, answers: Answers
+) -> tuple[str | None, float | None]:
+    """The large portfolio, and how long it took."""
     began = time.monotonic()
     file = lots_file(given.lots, _symbols(given.symbols, unknown=given.unknown))
     large = await _import(server, "Large", file) if given.lots and not given.throughout else None
@@ -152,9 +175,9 @@ async def _work(server: Server, given: argparse.Namespace, sample: str, answers:
                 large = await _import(server, "Large", file)
                 answers.seconds[LARGE].append(time.monotonic() - began)
                 answers.statuses[LARGE]["201"] += 1
-                return await _ended(server, large, began)
+                return large, await _ended(server, large, began)
             await asyncio.sleep(given.seconds)
-    return 0.0 if large is None else await _ended(server, large, began)
+    return large, 0.0 if large is None else await _ended(server, large, began)
 
 
 async def _ended(server: Server, portfolio: str, began: float) -> float | None:
@@ -168,8 +191,7 @@ async def _ended(server: Server, portfolio: str, began: float) -> float | None:
 def _report(
     given: argparse.Namespace,
     command: str,
-    answers: Answers,
-    onboarded: float | None,
+    outcome: Outcome,
     peak: Peak,
     lock: LockWatch,
 ) -> str:
@@ -182,12 +204,14 @@ def _report(
         kind="unknown " if given.unknown else "",
         time="from before its import until it was complete" if given.throughout else f"for {given.seconds:.0f} s", **vars(given),
     )  # fmt: skip
-    end = "did not end" if onboarded is None else f"complete {onboarded:.0f} s after its file was sent"
+    end = "did not end" if outcome.onboarded is None else f"complete {outcome.onboarded:.0f} s after its file was sent"
     parts = ", ".join(f"{part} {size:,.0f}" for part, size in peak.parts.items())
     most = "not known here" if peak.megabytes is None else f"{peak.megabytes:,.0f} MB ({parts})"
+    asked = f"\n{EVERY_ANSWER}{table(outcome.asked)}\n" if outcome.asked else ""
     return (
-        f"{words}{answers.table()}\n\nThe portfolio that was computed meanwhile: {end}. Peak memory of all processes of the server, "
-        f"the database's among them: {most}. The commit-order lock was held {lock.times:,} times, for {lock.longest:.2f} s at most.\n"
+        f"{words}{outcome.answers.table()}\n\nThe portfolio that was computed meanwhile: {end}. Peak memory of all processes of the "
+        f"server, the database's among them: {most}. The commit-order lock was held {lock.times:,} times, for {lock.longest:.2f} s "
+        f"at most.\n{asked}"
     )
 
 
@@ -214,7 +238,7 @@ def main(arguments: Sequence[str]) -> int:
             lock = LockWatch(directory)
             with Peak(process.pid) as peak:
                 server = Server(line.split()[1], state.token(directory))
-                answers, onboarded = asyncio.run(_load(server, given, lock))
+                outcome = asyncio.run(_load(server, given, lock))
         except BaseException:
             sys.stderr.write((directory / "leadline.log").read_text(errors="replace")[-3000:])
             raise
@@ -222,17 +246,24 @@ def main(arguments: Sequence[str]) -> int:
             process.terminate()
             process.wait(60)
     shown = " ".join(["python -m tests.load", *arguments])
-    report = _report(given, shown, answers, onboarded, peak, lock)
+    report = _report(given, shown, outcome, peak, lock)
     sys.stdout.write(report + "\n")
     if given.document:
         given.document.write_text(markdown.wrap(report), encoding="utf-8")
     unanswered = [
-        status for path in ("/livez", "/readyz") for status in answers.statuses[f"GET {path}"] if status != "200"
+        status
+        for path in ("/livez", "/readyz")
+        for status in outcome.answers.statuses[f"GET {path}"]
+        if status != "200"
     ]
     wrong = [
-        status for counted in answers.statuses.values() for status in counted if status[0] != "2" and status != "503"
+        status
+        for counted in outcome.answers.statuses.values()
+        for status in counted
+        if status[0] != "2" and status != "503"
     ]
-    return 1 if onboarded is None or unanswered or wrong else 0
+    wrong += [each.what for each in outcome.asked if each.status >= 300]
+    return 1 if outcome.onboarded is None or unanswered or wrong else 0
 
 
 if __name__ == "__main__":
