@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated
@@ -23,9 +23,9 @@ from services.coordinator.results import sessions
 from services.coordinator.settings import CoordinatorSettings
 from shared.clock import Clock
 from shared.db import closures
-from shared.db.closures import load_closures
 from shared.db.engine import MOST_IDLE_SECONDS, acquire_commit_order_lock, limit_idle
 from shared.market.calendar import closures as current
+from shared.market.calendar import set_calendar
 
 # Longer than any change holds the commit-order lock; a request that waits longer keeps a connection from those that could go on.
 LOCK_SECONDS = 10.0
@@ -74,7 +74,12 @@ def context_of(request: Request) -> Context:
     return context
 
 
-Ctx = Annotated[Context, Depends(context_of)]
+async def _context_of(request: Request) -> Context:
+    """A coroutine: a dependency that is a function is run in a thread, at each request."""
+    return context_of(request)
+
+
+Ctx = Annotated[Context, Depends(_context_of)]
 
 
 async def on_trading_days(request: Request) -> None:
@@ -83,25 +88,28 @@ async def on_trading_days(request: Request) -> None:
     Raises `NotFound` for a portfolio in the address that is not the tenant's: before anything is looked at, so that no answer tells
     one that is another's from one that is not there.
     """
-    context = context_of(request)
+    context, named = context_of(request), _named_portfolios(request)
     async with context.engine.connect() as conn:
-        await conn.execution_options(keep_plans=True)
-        await load_closures(conn)
-        await _assert_own(conn, request)
+        # What names nobody's rows needs no transaction that is told whose they are.
+        await conn.execution_options(keep_plans=True, **({} if named else {"isolation_level": "AUTOCOMMIT"}))
+        closures_, own = await store.find_closures_and_own(conn, named)
+    set_calendar(closures_)
+    for portfolio in named:
+        if portfolio not in own:
+            raise NotFound(f"There is no portfolio {portfolio}. It may have been deleted.")
     sessions.newest.set(context.clock.last_due())
 
 
-async def _assert_own(conn: AsyncConnection, request: Request) -> None:
+def _named_portfolios(request: Request) -> list[UUID]:
+    """In the order in which they are named; what is no id is refused for what it is."""
     named = [request.path_params.get("portfolio_id")]
     if request.method in ("GET", "HEAD"):
         named += request.query_params.getlist("portfolio_id")
+    found = []
     for each in named:
-        try:
-            portfolio = UUID(str(each))
-        except ValueError:
-            continue  # none, or one that is refused for what it is
-        if not await store.is_own(conn, portfolio):
-            raise NotFound(f"There is no portfolio {portfolio}. It may have been deleted.")
+        with suppress(ValueError):
+            found.append(UUID(str(each)))
+    return found
 
 
 @asynccontextmanager

@@ -14,10 +14,10 @@ from services.coordinator.api.models import results as results_models
 from services.coordinator.api.models import risk as risk_models
 from services.coordinator.api.models import symbols as symbols_models
 from services.coordinator.api.query_dates import Day, Instant, assert_in_order, session_snapshot
-from services.coordinator.api.representation import DocumentRoute
+from services.coordinator.api.representation import DocumentRoute, Encoded
 from services.coordinator.explain import portfolios as explain
 from services.coordinator.explain import symbols as explain_symbols
-from services.coordinator.results import portfolios, restatements, sessions, symbols, valued_lots
+from services.coordinator.results import portfolios, restatements, sessions, snapshot_rows, symbols, valued_lots
 from shared.db.engine import snapshot
 
 router = APIRouter(route_class=DocumentRoute, tags=["results"])
@@ -32,10 +32,10 @@ To = Annotated[Day | None, Query(alias="to")]
     summary="NAV, P&L and returns, a row a session, oldest first",
     response_model=results_models.Snapshots,
 )
-async def snapshots(portfolio_id: UUID, context: Ctx, first: From = None, last: To = None) -> dict[str, Any]:
+async def snapshots(portfolio_id: UUID, context: Ctx, first: From = None, last: To = None) -> Encoded:
     assert_in_order(first, last)
-    async with snapshot(context.engine) as conn:
-        return await portfolios.snapshots(conn, portfolio_id, first, last)
+    async with snapshot(context.engine, keep_plans=True) as conn:
+        return Encoded(await snapshot_rows.read_json(conn, portfolio_id, first, last))
 
 
 @router.get(

@@ -12,11 +12,12 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import Row, text
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.compute.scorecard import HISTORICAL, WIDTH, Exceedances, Record, Scorecard, score
 from services.coordinator.results.values import to_json
+from shared.db.statements import statement
 from shared.market.calendar import calendar
 from shared.market.reasons import ReasonCode
 from shared.market.registry import FEW_EXCEEDANCES, HAR_HORIZON
@@ -28,7 +29,7 @@ INTERVAL_LEVEL = 0.8
 async def forecast_rows(conn: AsyncConnection, portfolio: UUID, last: date) -> Sequence[Row[Any]]:
     """(session, forecasts, realized_return, coverage) of the portfolio's own sessions up to `last`, oldest first."""
     rows = await conn.execute(
-        text("""
+        statement("""
             SELECT r.session, r.forecasts, r.realized_return, r.coverage FROM risk.results r
             JOIN ledger.units u ON u.portfolio_id = r.portfolio_id AND u.session = r.session AND u.phase = 'risk'
             WHERE r.portfolio_id = :id AND r.session <= :last ORDER BY r.session
