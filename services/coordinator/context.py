@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 from fastapi import Depends, Request
@@ -23,7 +24,7 @@ from services.coordinator.results import sessions
 from services.coordinator.settings import CoordinatorSettings
 from shared.clock import Clock
 from shared.db import closures
-from shared.db.engine import MOST_IDLE_SECONDS, acquire_commit_order_lock, limit_idle
+from shared.db.engine import MOST_IDLE_SECONDS, acquire_commit_order_lock, limit_idle, snapshot
 from shared.market.calendar import closures as current
 from shared.market.calendar import set_calendar
 
@@ -82,18 +83,77 @@ async def _context_of(request: Request) -> Context:
 Ctx = Annotated[Context, Depends(_context_of)]
 
 
-async def on_trading_days(request: Request) -> None:
+HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
+_BODIES = frozenset({"content-length", "transfer-encoding"})
+_view: ContextVar[_View | None] = ContextVar("view", default=None)
+
+
+@dataclass(slots=True)
+class _View:
+    """The snapshot in which it was looked whether a request may go on; left to its handler."""
+
+    conn: AsyncConnection
+    ends: AsyncExitStack
+
+
+def reads_once(handler: HandlerT) -> HandlerT:
+    """Of a handler that reads in `handler_snapshot` and before that in nothing: let it go on in the snapshot that its request was let
+    in with. A transaction less, with all its messages."""
+    handler.reads_once = True  # type: ignore[attr-defined]
+    return handler
+
+
+@asynccontextmanager
+async def handler_snapshot(context: Context) -> AsyncIterator[AsyncConnection]:
+    """The snapshot that a handler of `reads_once` reads in, or a new one. Its statements keep their plans (`snapshot`)."""
+    found = _view.get()
+    if found is None:
+        async with snapshot(context.engine, keep_plans=True) as conn:
+            yield conn
+        return
+    _view.set(None)
+    async with found.ends:
+        yield found.conn
+
+
+async def on_trading_days(request: Request) -> AsyncIterator[None]:
     """What a request computes, it computes under the closures there are when it comes, and it tells of no session after today's.
 
     Raises `NotFound` for a portfolio in the address that is not the tenant's: before anything is looked at, so that no answer tells
     one that is another's from one that is not there.
     """
     context, named = context_of(request), _named_portfolios(request)
-    async with context.engine.connect() as conn:
-        # What names nobody's rows needs no transaction that is told whose they are.
-        await conn.execution_options(keep_plans=True, **({} if named else {"isolation_level": "AUTOCOMMIT"}))
-        closures_, own = await store.find_closures_and_own(conn, named)
-    set_calendar(closures_)
+    async with AsyncExitStack() as stack:
+        if once := _reads_once(request):
+            conn = await stack.enter_async_context(snapshot(context.engine, keep_plans=True))
+            await _look_at(conn, context, named)
+            _view.set(_View(conn, stack.pop_all()))
+        else:
+            conn = await stack.enter_async_context(context.engine.connect())
+            # What names nobody's rows needs no transaction that is told whose they are.
+            await conn.execution_options(keep_plans=True, **({} if named else {"isolation_level": "AUTOCOMMIT"}))
+            await _look_at(conn, context, named)
+    if not once:
+        yield
+        return
+    try:
+        yield
+    finally:
+        # Where the handler was never reached.
+        if (left := _view.get()) is not None:
+            _view.set(None)
+            await left.ends.aclose()
+
+
+def _reads_once(request: Request) -> bool:
+    """Who waits for a body that a client sends byte by byte has no connection in hand meanwhile."""
+    marked = getattr(getattr(request.scope.get("route"), "endpoint", None), "reads_once", False)
+    return bool(marked) and not any(name in request.headers for name in _BODIES)
+
+
+async def _look_at(conn: AsyncConnection, context: Context, named: Sequence[UUID]) -> None:
+    found, own = await store.find_closures_and_own(conn, named)
+    set_calendar(found)
     for portfolio in named:
         if portfolio not in own:
             raise NotFound(f"There is no portfolio {portfolio}. It may have been deleted.")
