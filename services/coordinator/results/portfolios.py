@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.coordinator.compute.scorecard import ANSWERED_TAIL
 from services.coordinator.errors import NotFound
 from services.coordinator.results import scorecard, sessions
 from services.coordinator.results.reasons import describe_reasons, documents
@@ -140,7 +141,7 @@ async def risk_document(conn: AsyncConnection, portfolio: UUID, which: str, sess
         len(row["symbols"]), lambda: answer.body(dict(row))
     )
     if which == "risk":
-        of = await scorecard.read(conn, portfolio, chosen.session)
+        of = await scorecard.read(conn, portfolio, chosen.session, tails=[ANSWERED_TAIL])
         found |= {
             "scorecard": scorecard.summary(of),
             "reasons": found["reasons"] + documents(scorecard.reasons(of), (), phase=Phase.RISK.value),
