@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.coordinator.control.streams import Streams
 from services.coordinator.errors import Busy, Conflict, NotFound
-from services.coordinator.portfolios import store
+from services.coordinator.portfolios import admission
 from services.coordinator.portfolios.limits import Limits
 from services.coordinator.portfolios.lists import TenantLists
 from services.coordinator.results import sessions
@@ -152,7 +152,7 @@ def _reads_once(request: Request) -> bool:
 
 
 async def _look_at(conn: AsyncConnection, context: Context, named: Sequence[UUID]) -> None:
-    found, own = await store.find_closures_and_own(conn, named)
+    found, own = await admission.find_closures_and_own(conn, named)
     set_calendar(found)
     for portfolio in named:
         if portfolio not in own:

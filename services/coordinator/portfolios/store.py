@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -16,11 +16,8 @@ from services.coordinator.importer.account import Account
 from services.coordinator.importer.basis import Decision
 from services.coordinator.importer.model import Position
 from services.coordinator.portfolios import quotas
-from shared.db import closures
 from shared.db.bulk import insert_staged_rows, stage_rows
-from shared.db.statements import statement
 from shared.db.tenancy import only_own, own_tenant, tenant_filter
-from shared.market.calendar import Closures
 
 _POSITION_COLUMNS = (
     "id", "portfolio_id", "symbol", "quantity", "entry_date", "entry_session", "entry_price", "exit_date", "exit_session",
@@ -80,24 +77,6 @@ async def get(conn: AsyncConnection, portfolio: UUID) -> Portfolio | None:
         )
     ).one_or_none()
     return Portfolio(*row) if row else None
-
-
-async def find_closures_and_own(conn: AsyncConnection, named: Collection[UUID]) -> tuple[Closures, frozenset[UUID]]:
-    """(all closures; of the portfolios that are named those that the tenant has or had: they may be deleted). What every request asks
-    first, in one statement."""
-    if not named:
-        return await closures.find_closures(conn), frozenset()
-    rows = await conn.execute(
-        statement(f"""
-            SELECT own.ids, {closures.COLUMNS}
-            FROM (SELECT ARRAY(SELECT id FROM coordinator.portfolios
-                               WHERE id = ANY (CAST(:ids AS uuid[])) AND {only_own()}) AS ids) own
-            LEFT JOIN coordinator.closures ON true ORDER BY day
-        """),
-        {"ids": list(named), "tenant": tenant_filter()},
-    )
-    found = rows.all()
-    return closures.of_rows([row for row in found if row.day is not None]), frozenset(found[0].ids)
 
 
 async def update(conn: AsyncConnection, portfolio: UUID, values: Mapping[str, object]) -> None:

@@ -27,7 +27,7 @@ async def _is_traced(*headers: bytes) -> bool:
 
 
 async def test_a_request_is_traced_where_that_is_of_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trace, "get_tracer_provider", lambda: trace.ProxyTracerProvider())
+    monkeypatch.setattr(trace, "get_tracer_provider", trace.ProxyTracerProvider)
     assert not await _is_traced(b"accept")
     assert await _is_traced(b"accept", b"traceparent")
     monkeypatch.setattr(trace, "get_tracer_provider", TracerProvider)
