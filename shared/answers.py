@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,6 +18,8 @@ ALWAYS: Mapping[str, str] = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 NO_STORE = {"Cache-Control": "no-store"}
+_PUBLIC = [(name.lower().encode(), value.encode()) for name, value in ALWAYS.items()]
+_PRIVATE = [*_PUBLIC, *((name.lower().encode(), value.encode()) for name, value in NO_STORE.items())]
 
 
 class SecurityHeaders:
@@ -37,10 +38,9 @@ class SecurityHeaders:
 
         async def added(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message.setdefault("headers", [])
-                headers = MutableHeaders(scope=message)
-                for name, value in {**ALWAYS, **(NO_STORE if private else {})}.items():
-                    headers.setdefault(name, value)
+                there = {name.lower() for name, _ in message.get("headers", ())}
+                lacking = [one for one in (_PRIVATE if private else _PUBLIC) if one[0] not in there]
+                message["headers"] = [*message.get("headers", ()), *lacking]
             await send(message)
 
         await self._app(scope, receive, added)

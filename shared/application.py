@@ -27,6 +27,7 @@ from shared.phase.workers import BatchWorker, InputsT, PhaseWorker, ResultsT
 from shared.service import Service
 from shared.settings import ServiceSettings
 from shared.telemetry import configure_logging, configure_tracing, hide_address
+from shared.traced_requests import trace_where_wanted
 
 
 class Liveness(BaseModel):
@@ -126,6 +127,7 @@ def create_service_app(
     app.add_middleware(SecurityHeaders)
     app.add_middleware(MeasuredAnswers, service=service.name)
     FastAPIInstrumentor.instrument_app(app, excluded_urls="livez,readyz,metrics", server_request_hook=hide_address)
+    trace_where_wanted(app)
     return app
 
 

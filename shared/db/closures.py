@@ -6,11 +6,17 @@ its inputs has the calendar that belongs to these inputs, and who reads them und
 
 from __future__ import annotations
 
-from sqlalchemy import text
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.statements import statement
 from shared.errors import TransientError
 from shared.market.calendar import Closure, Closures, closures, set_calendar
+
+COLUMNS = "day, close_at, reason, change, withdrawn_at"
 
 
 class CalendarMoved(TransientError):
@@ -21,11 +27,11 @@ class CalendarMoved(TransientError):
 
 async def find_closures(conn: AsyncConnection) -> Closures:
     """All closures as this transaction sees them."""
-    rows = (
-        await conn.execute(
-            text("SELECT day, close_at, reason, change, withdrawn_at FROM coordinator.closures ORDER BY day")
-        )
-    ).all()
+    return of_rows((await conn.execute(statement(f"SELECT {COLUMNS} FROM coordinator.closures ORDER BY day"))).all())
+
+
+def of_rows(rows: Sequence[Row[Any]]) -> Closures:
+    """From the `COLUMNS` of all closures, ascending by day."""
     return Closures(
         tuple(Closure(row.day, row.close_at, row.reason) for row in rows if row.withdrawn_at is None),
         tuple((row.day, row.change) for row in rows if row.change is not None),

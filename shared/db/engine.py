@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from shared.db.address import connection
+from shared.db.begin import Connection
 from shared.errors import PermanentError, TransientError
 
 # A statement that runs longer than this is a bug or a lock nobody will release; the handler's budget is longer.
@@ -69,6 +70,7 @@ def create_engine(
         hide_parameters=True,
         connect_args={
             **arguments,
+            "connection_class": Connection,
             # A server that vanished without a word answers nothing: the client's own patience, a little above the server's.
             "timeout": CONNECT_TIMEOUT_SECONDS,
             "command_timeout": STATEMENT_TIMEOUT_MS / 1000 + 10,

@@ -10,20 +10,21 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import event
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from shared.db.begin import say_at_begin
+
 HOUSE: Final = UUID("00000000-0000-4000-8000-000000000001")
 """The first tenant, which every installation has. Its operators operate the installation."""
 SETTING: Final = "leadline.tenant"
 EVERYTHING: Final = "*"
-_TELL: Final = f"SELECT set_config('{SETTING}', $1, true)"
 # With policies a statement of one row takes longer to plan than to run, and the server, which compares costs, never keeps its plan.
-_TELL_AND_KEEP: Final = f"{_TELL}, set_config('plan_cache_mode', 'force_generic_plan', true)"
+_KEEP: Final = "SET LOCAL plan_cache_mode = 'force_generic_plan';"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +126,15 @@ def confine(engine: AsyncEngine) -> None:
 def _tell(connection: Connection) -> None:
     sight = _sight.get()
     if sight is None:
+        say_at_begin(connection, "")
         return
-    value: Any = EVERYTHING if sight.everything else str(sight.tenant)
     kept = connection.get_execution_options().get("keep_plans")
-    connection.exec_driver_sql(_TELL_AND_KEEP if kept else _TELL, (value,)).close()
+    say_at_begin(connection, _telling(EVERYTHING if sight.everything else sight.tenant) + (_KEEP if kept else ""))
+
+
+def _telling(whose: UUID | str) -> str:
+    """An id or the mark of everything stands in the text itself: neither can hold a quote."""
+    return f"SET LOCAL {SETTING} = '{EVERYTHING if whose == EVERYTHING else UUID(str(whose))}';"
 
 
 @asynccontextmanager

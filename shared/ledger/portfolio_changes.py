@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.db.statements import statement
 
 # A night of a thousand portfolios notes some ten thousand.
 MOST = 20_000
@@ -40,7 +41,7 @@ async def read(conn: AsyncConnection, since: Seen | None) -> tuple[Seen, frozens
     """
     rows = (
         await conn.execute(
-            text("""
+            statement("""
                 SELECT concat_ws(' ', pg_postmaster_start_time(), CAST(CAST('ledger.portfolio_changes' AS regclass) AS oid)) AS source,
                        CASE WHEN NOT pg_is_in_recovery() THEN CAST(pg_current_snapshot() AS text) END AS snapshot,
                        CAST(now.oldest AS text) AS oldest, c.id, c.portfolio_id, c.xid >= now.oldest AS young
@@ -59,5 +60,5 @@ async def read(conn: AsyncConnection, since: Seen | None) -> tuple[Seen, frozens
 
 async def forget(conn: AsyncConnection, most: int = MOST) -> int:
     """Forget all changes where there are more; whoever has looked before reads everything again. Returns how many."""
-    gone = await conn.scalar(text("SELECT ledger.forget_portfolio_changes(:most)"), {"most": most})
+    gone = await conn.scalar(statement("SELECT ledger.forget_portfolio_changes(:most)"), {"most": most})
     return int(gone or 0)

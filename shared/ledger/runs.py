@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db import locks
+from shared.db.statements import statement
 from shared.ledger import shortfalls
 from shared.ledger.among import AMONG, among
 from shared.ledger.states import STATE_OF_MISSING
@@ -202,7 +203,7 @@ async def read_runs(
 
 async def has_marks(conn: AsyncConnection, *, beyond: int = 0) -> bool:
     """Whether there are more than so many changes that the runs, or the shortfalls, do not show yet."""
-    found = text("""
+    found = statement("""
         SELECT EXISTS (SELECT 1 FROM ledger.unit_changes OFFSET :beyond)
             OR EXISTS (SELECT 1 FROM ledger.shortfall_changes OFFSET :beyond)
     """)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
@@ -12,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared.db import engine as engines
 from shared.db.engine import create_engine
+from shared.db.tenancy import WHOLE_INSTALLATION, Sight, confine, use_sight
 from tests.support.databases import Server
 
 
@@ -62,3 +64,21 @@ async def test_a_connection_whose_server_ended_it_is_replaced_before_it_is_used(
     async with asyncio.timeout(10):
         assert await db.scalar(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": ended})
         assert await backend(engine) != ended
+
+
+async def test_what_a_transaction_is_told_goes_with_its_beginning_and_to_no_other(engine: AsyncEngine) -> None:
+    told = text("SELECT current_setting('leadline.tenant', true)")
+    confine(engine)
+    mine, theirs = UUID(int=1), UUID(int=2)
+    for tenant in (mine, theirs):
+        with use_sight(Sight(tenant)):
+            async with engine.begin() as conn:
+                assert await conn.scalar(told) == str(tenant)
+    with use_sight(Sight(mine)):
+        async with engine.begin():
+            pass  # no statement, so nothing has begun
+    with use_sight(WHOLE_INSTALLATION):
+        async with engine.connect() as conn:
+            assert await conn.scalar(told) == "*"
+    async with engine.connect() as conn:
+        assert not await conn.scalar(told)

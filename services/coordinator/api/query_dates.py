@@ -12,7 +12,7 @@ from uuid import UUID
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.api.context import Context
+from services.coordinator.api.context import Context, handler_snapshot
 from services.coordinator.errors import Contradictory
 from services.coordinator.results import sessions
 from shared.db.engine import snapshot
@@ -48,9 +48,10 @@ def assert_in_order(first: date | None, last: date | None) -> None:
 
 @asynccontextmanager
 async def session_snapshot(
-    context: Context, portfolio: UUID, session: date | None, *, keep_plans: bool = False
+    context: Context, portfolio: UUID, session: date | None, *, once: bool = False
 ) -> AsyncIterator[AsyncConnection]:
-    """A snapshot of the database for a session's answer, once it is known that the day can have one. `keep_plans` as `snapshot` has it."""
-    async with snapshot(context.engine, keep_plans=keep_plans) as conn:
+    """A snapshot of the database for a session's answer, once it is known that the day can have one. once : of a handler that
+    `reads_once`"""
+    async with handler_snapshot(context) if once else snapshot(context.engine) as conn:
         await sessions.check_of(conn, context.clock, portfolio, session)
         yield conn

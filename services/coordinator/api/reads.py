@@ -7,17 +7,17 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 
-from services.coordinator.api.context import Ctx
+from services.coordinator.api.context import Ctx, handler_snapshot, reads_once
 from services.coordinator.api.models import explained as explained_models
 from services.coordinator.api.models import ranges as ranges_models
 from services.coordinator.api.models import results as results_models
 from services.coordinator.api.models import risk as risk_models
 from services.coordinator.api.models import symbols as symbols_models
 from services.coordinator.api.query_dates import Day, Instant, assert_in_order, session_snapshot
-from services.coordinator.api.representation import DocumentRoute
+from services.coordinator.api.representation import DocumentRoute, Encoded
 from services.coordinator.explain import portfolios as explain
 from services.coordinator.explain import symbols as explain_symbols
-from services.coordinator.results import portfolios, restatements, sessions, symbols, valued_lots
+from services.coordinator.results import portfolios, restatements, sessions, snapshot_rows, symbols, valued_lots
 from shared.db.engine import snapshot
 
 router = APIRouter(route_class=DocumentRoute, tags=["results"])
@@ -32,17 +32,19 @@ To = Annotated[Day | None, Query(alias="to")]
     summary="NAV, P&L and returns, a row a session, oldest first",
     response_model=results_models.Snapshots,
 )
-async def snapshots(portfolio_id: UUID, context: Ctx, first: From = None, last: To = None) -> dict[str, Any]:
+@reads_once
+async def snapshots(portfolio_id: UUID, context: Ctx, first: From = None, last: To = None) -> Encoded:
     assert_in_order(first, last)
-    async with snapshot(context.engine) as conn:
-        return await portfolios.snapshots(conn, portfolio_id, first, last)
+    async with handler_snapshot(context) as conn:
+        return Encoded(await snapshot_rows.read_json(conn, portfolio_id, first, last))
 
 
 @router.get(
     "/portfolios/{portfolio_id}/positions", summary="Every lot on a session", response_model=results_models.Positions
 )
+@reads_once
 async def positions(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
-    async with session_snapshot(context, portfolio_id, session) as conn:
+    async with session_snapshot(context, portfolio_id, session, once=True) as conn:
         return await valued_lots.read(conn, portfolio_id, session)
 
 
@@ -51,8 +53,9 @@ async def positions(portfolio_id: UUID, context: Ctx, session: Session = None) -
     summary="Factor exposures, portfolio and positions",
     response_model=results_models.FactorExposures,
 )
+@reads_once
 async def factor_exposures(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
-    async with session_snapshot(context, portfolio_id, session, keep_plans=True) as conn:
+    async with session_snapshot(context, portfolio_id, session, once=True) as conn:
         return await portfolios.risk_document(conn, portfolio_id, "exposures", session)
 
 
@@ -61,8 +64,9 @@ async def factor_exposures(portfolio_id: UUID, context: Ctx, session: Session = 
     summary="Volatility, beta, decomposition, tail, concentration, sectors",
     response_model=risk_models.Risk,
 )
+@reads_once
 async def risk(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
-    async with session_snapshot(context, portfolio_id, session, keep_plans=True) as conn:
+    async with session_snapshot(context, portfolio_id, session, once=True) as conn:
         return await portfolios.risk_document(conn, portfolio_id, "risk", session)
 
 
@@ -71,8 +75,9 @@ async def risk(portfolio_id: UUID, context: Ctx, session: Session = None) -> dic
     summary="How far the forecasts could be trusted, method by method",
     response_model=results_models.Scorecard,
 )
+@reads_once
 async def forecasts_scored(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
-    async with session_snapshot(context, portfolio_id, session, keep_plans=True) as conn:
+    async with session_snapshot(context, portfolio_id, session, once=True) as conn:
         return await portfolios.scorecard_document(conn, portfolio_id, session)
 
 
@@ -81,8 +86,9 @@ async def forecasts_scored(portfolio_id: UUID, context: Ctx, session: Session = 
     summary="Correlations of holdings and of factors",
     response_model=results_models.Correlations,
 )
+@reads_once
 async def correlations(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
-    async with session_snapshot(context, portfolio_id, session, keep_plans=True) as conn:
+    async with session_snapshot(context, portfolio_id, session, once=True) as conn:
         return await portfolios.risk_document(conn, portfolio_id, "correlations", session)
 
 
@@ -91,8 +97,9 @@ async def correlations(portfolio_id: UUID, context: Ctx, session: Session = None
     summary="Stress scenarios with attribution",
     response_model=results_models.Stress,
 )
+@reads_once
 async def stress(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
-    async with session_snapshot(context, portfolio_id, session, keep_plans=True) as conn:
+    async with session_snapshot(context, portfolio_id, session, once=True) as conn:
         return await portfolios.risk_document(conn, portfolio_id, "stress", session)
 
 

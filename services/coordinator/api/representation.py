@@ -6,7 +6,6 @@ of figures is megabytes, and everything else of the process would wait for it.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import inspect
 import re
@@ -25,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.coordinator.api import tables
 from services.coordinator.errors import NotAcceptable
+from shared.offloading import offload
 
 JSON, CSV = "application/json", "text/csv"
 # Below it the header costs more than compression saves.
@@ -33,6 +33,10 @@ COMPRESSED_FROM = 1024
 LEVEL = 1
 # The encoder keeps the interpreter until it is done: of fifty thousand lots that is half a second, in which nobody is answered.
 AT_ONCE = 50
+# So many list items are encoded and compressed in some tenths of a millisecond: a portfolio of thirty positions, a page of the list.
+FEW = 250
+# Of text, and of objects that have a key for each symbol.
+BYTES_AN_ITEM, FIELDS_AN_ITEM = 200, 10
 # No cache keeps anybody's figures, not even on this machine's disk; a program that kept an answer sends its ETag itself.
 CACHE = "no-store"
 VARY = "Accept, Accept-Encoding"
@@ -114,6 +118,18 @@ class DocumentRoute(APIRoute):
         super().__init__(path, endpoint, **options)
 
 
+def count_items(document: Any) -> int:
+    """About how many list items are in a document: those of a list are taken to be alike, and fields of a long object to be items."""
+    if isinstance(document, Encoded):
+        return len(document.body) // BYTES_AN_ITEM
+    if isinstance(document, list):
+        return len(document) * max(1, count_items(document[0])) if document else 0
+    if not isinstance(document, dict):
+        return 0
+    within = (count_items(value) for value in document.values() if isinstance(value, dict | list))
+    return len(document) // FIELDS_AN_ITEM + (sum(within) if len(document) <= FEW else FEW)
+
+
 def encode(document: Any) -> bytes:
     """JSON, with null for what is not finite. Long lists of a document in parts, between which other threads get a turn."""
     if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
@@ -139,7 +155,7 @@ def _render_answers_of(endpoint: Callable[..., Awaitable[Any]], *, status: int) 
         if isinstance(document, Response):
             return document
         wanted = _wanted.get() or Wanted()
-        return await asyncio.to_thread(render, document, wanted, status)
+        return await offload(count_items(document), lambda: render(document, wanted, status), few=FEW)
 
     return handler
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +31,12 @@ ANSWERED, ANSWERED_VARIANCE, LOW, HIGH = (
 WIDTH = len(FORECASTS)
 # Of the binomial at each level's n, as bank rules have it for 99 % and 250 days.
 GREEN, YELLOW = 0.95, 0.9999
+
+
+Tail = tuple[str, float]
+"""Method and level of a VaR."""
+ANSWERED_TAIL: Tail = "historical", SCORED_LEVEL
+"""Which the answer of risk shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,22 +93,22 @@ class Scorecard:
     """Of the forecast that was answered: HAR where there was one, else EWMA."""
     common: tuple[int, float | None, float | None]
     """(n, QLIKE of HAR, of EWMA) on the sessions that have both: only these compare."""
-    tails: Mapping[tuple[str, float], Exceedances]
+    tails: Mapping[Tail, Exceedances]
     """By method and level of VaR."""
     interval: Inside
 
     @property
     def historical(self) -> Exceedances:
         """At the level that is scored since ever."""
-        return self.tails["historical", SCORED_LEVEL]
+        return self.tails[ANSWERED_TAIL]
 
     @property
     def normal(self) -> Exceedances:
         return self.tails["normal", SCORED_LEVEL]
 
 
-def score(record: Record) -> Scorecard:
-    """The scorecard as of the last session of the record."""
+def score(record: Record, tails: Collection[Tail] | None = None) -> Scorecard:
+    """The scorecard as of the last session of the record. tails : of VaR alone these; all by default"""
     f, horizon = record.forecasts, HAR_HORIZON
     count = max(0, len(record.realized) - horizon)
     realized = np.full(count, np.nan)
@@ -125,13 +131,15 @@ def score(record: Record) -> Scorecard:
         answered=_loss(loss, answered, realized),
         common=(int(both.sum()), _mean(loss_har[both]), _mean(loss_ewma[both])),
         tails={
-            (method, level): _exceedances(f[:-1, at], realized_return, level) for (method, level), at in _TAILS.items()
+            (method, level): _exceedances(f[:-1, at], realized_return, level)
+            for (method, level), at in TAILS.items()
+            if tails is None or (method, level) in tails
         },
         interval=_inside(f[:count, LOW], f[:count, HIGH], np.sqrt(realized)),
     )
 
 
-_TAILS = {
+TAILS: Mapping[Tail, int] = {
     (method, level): layouts.element(FORECASTS, layouts.scored_var(method, level))
     for level in VAR_LEVELS
     for method in VAR_METHODS

@@ -25,6 +25,7 @@ from services.coordinator.results import (
     performance,
     portfolios,
     sector_exposures,
+    snapshot_rows,
     valued_lots,
 )
 from services.coordinator.results.figures import Name, flatten, join_name
@@ -179,7 +180,7 @@ async def _figures(
     envelope = {key: document[key] for key in _ENVELOPE}
     if answer == "snapshots":
         when = date.fromisoformat(document["session"])
-        [document] = (await portfolios.snapshots(conn, portfolio, when, when))["items"]
+        [document] = (await snapshot_rows.read(conn, portfolio, when, when))["items"]
     elif answer in _ON_SNAPSHOTS:
         document = await _ON_SNAPSHOTS[answer](conn, portfolio, date.fromisoformat(document["session"]))
     elif answer == "sector_exposures":

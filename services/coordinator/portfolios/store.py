@@ -80,16 +80,6 @@ async def get(conn: AsyncConnection, portfolio: UUID) -> Portfolio | None:
     return Portfolio(*row) if row else None
 
 
-async def is_own(conn: AsyncConnection, portfolio: UUID) -> bool:
-    """Whether the tenant has such a portfolio, or had: it may be deleted."""
-    return bool(
-        await conn.scalar(
-            text(f"SELECT EXISTS (SELECT FROM coordinator.portfolios WHERE id = :id AND {only_own()})"),
-            {"id": portfolio, "tenant": tenant_filter()},
-        )
-    )
-
-
 async def update(conn: AsyncConnection, portfolio: UUID, values: Mapping[str, object]) -> None:
     """Set columns of the header; the names are ours, never a user's."""
     assignments = "".join(f"{column} = :{column}, " for column in values)

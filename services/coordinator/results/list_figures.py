@@ -8,10 +8,10 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.results.states import Overview
+from shared.db.statements import statement
 from shared.market.calendar import calendar
 from shared.market.registry import SESSIONS_A_YEAR
 
@@ -35,7 +35,7 @@ async def read(conn: AsyncConnection, overviews: Mapping[UUID, Overview]) -> dic
     # The calendar says which session a year's first is: counting rows would read a year of them.
     before = cache(lambda session: calendar().back(session, SESSIONS_A_YEAR))
     rows = await conn.execute(
-        text("""
+        statement("""
             SELECT a.id, CAST(s.session AS text), CAST(s.nav AS double precision), CAST(s.daily_pnl AS double precision), s.daily_return,
                    s.ytd_return,
                    CASE WHEN b.cumulative_return > -1 THEN (1 + s.cumulative_return) / (1 + b.cumulative_return) - 1 END,
@@ -69,7 +69,7 @@ async def _older(
     if not chosen:
         return {}
     rows = await conn.execute(
-        text("""
+        statement("""
             SELECT a.id,
                    (SELECT x.session FROM snapshots.snapshots x
                     JOIN ledger.units u ON u.portfolio_id = x.portfolio_id AND u.session = x.session AND u.phase = 'snapshots'

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -12,14 +10,16 @@ from uuid import UUID
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.coordinator.compute.scorecard import ANSWERED_TAIL
 from services.coordinator.errors import NotFound
 from services.coordinator.results import scorecard, sessions
-from services.coordinator.results.reasons import Entry, Made, Wait, absences, describe_reasons, documents
+from services.coordinator.results.reasons import describe_reasons, documents
 from services.coordinator.results.risk import ANSWERS
 from services.coordinator.results.risk_rows import SOURCE
 from services.coordinator.results.values import document, to_json
+from shared.db.statements import statement
 from shared.db.tenancy import only_own, tenant_filter
-from shared.market.reasons import ABSENCES
+from shared.offloading import offload
 from shared.work import Phase
 
 # The fields of docs/methods.md §6, in its order.
@@ -31,6 +31,18 @@ SNAPSHOT_FIELDS = (
 )  # fmt: skip
 # Columns of risk's tables that are documents; the rest are arrays and plain values.
 _JSON = {column: f"CAST({column} AS text) AS {column}" for column in ("risk", "scenarios")}
+# What `envelope` needs.
+_ENVELOPE = (
+    "session", "revision", "model_version", "computed_at", "quality", "coverage", "provisional", "CAST(reasons AS text) AS reasons",
+)  # fmt: skip
+_CHOSEN = f"""
+    SELECT session, completed_revision < required_revision AS stale FROM ledger.units
+    WHERE portfolio_id = (SELECT id FROM coordinator.portfolios WHERE id = :id AND deleted_at IS NULL AND {only_own()})
+      AND phase = CAST(:phase AS ledger.phase) AND completed_revision > 0
+      AND (CAST(:session AS date) IS NULL OR session = :session)
+      AND (CAST(:newest AS date) IS NULL OR session <= :newest)
+    ORDER BY completed_revision >= required_revision DESC, session DESC LIMIT 1
+"""
 _VALUES = {Phase.SNAPSHOTS: "snapshot", Phase.RISK: "risk figures"}
 
 
@@ -56,28 +68,46 @@ async def choose(conn: AsyncConnection, portfolio: UUID, phase: Phase, session: 
 
     Without a completed session the newest one that has older values is answered, and marked stale. None is after `sessions.newest`.
     """
-    given = {"id": portfolio, "phase": phase.value, "session": session}
-    row = (
-        await conn.execute(
-            text(f"""
-                SELECT session, completed_revision < required_revision AS stale FROM ledger.units
-                WHERE portfolio_id = (SELECT id FROM coordinator.portfolios WHERE id = :id AND deleted_at IS NULL AND {only_own()})
-                  AND phase = CAST(:phase AS ledger.phase) AND completed_revision > 0
-                  AND (CAST(:session AS date) IS NULL OR session = :session)
-                  AND (CAST(:newest AS date) IS NULL OR session <= :newest)
-                ORDER BY completed_revision >= required_revision DESC, session DESC LIMIT 1
-            """),
-            given | {"tenant": tenant_filter(), "newest": sessions.newest.get()},
-        )
-    ).one_or_none()
+    rows = await conn.execute(statement(_CHOSEN), _chosen_by(portfolio, phase, session))
+    row = rows.one_or_none()
     if row is None:
-        await require_portfolio(conn, portfolio)
-        when = "any session" if session is None else f"session {session}"
-        raise NotFound(
-            f"Portfolio {portfolio} has no {_VALUES[phase]} for {when} yet. GET /api/v1/portfolios/{portfolio}/status says what is "
-            "missing and when it will be there."
-        )
+        raise await _no_values(conn, portfolio, phase, session)
     return Session(row.session, row.stale)
+
+
+async def choose_with_row(
+    conn: AsyncConnection, portfolio: UUID, phase: Phase, session: date | None, source: str, *columns: str
+) -> tuple[Session, RowMapping | None]:
+    """(what `choose` says, what is stored of that session), in one statement. Of the row these columns, and those that `envelope` needs;
+    None where there is none."""
+    rows = await conn.execute(
+        statement(f"""
+            SELECT chosen.stale, chosen.session AS chosen_session, row.* FROM ({_CHOSEN}) chosen
+            LEFT JOIN LATERAL (
+                SELECT {", ".join((*_ENVELOPE, *columns))} FROM {source} WHERE portfolio_id = :id AND session = chosen.session
+            ) row ON true
+        """),
+        _chosen_by(portfolio, phase, session),
+    )
+    row = rows.mappings().one_or_none()
+    if row is None:
+        raise await _no_values(conn, portfolio, phase, session)
+    chosen = Session(row["chosen_session"], row["stale"])
+    return chosen, None if row["session"] is None else row
+
+
+def _chosen_by(portfolio: UUID, phase: Phase, session: date | None) -> dict[str, Any]:
+    given = {"id": portfolio, "phase": phase.value, "session": session}
+    return given | {"tenant": tenant_filter(), "newest": sessions.newest.get()}
+
+
+async def _no_values(conn: AsyncConnection, portfolio: UUID, phase: Phase, session: date | None) -> NotFound:
+    await require_portfolio(conn, portfolio)
+    when = "any session" if session is None else f"session {session}"
+    return NotFound(
+        f"Portfolio {portfolio} has no {_VALUES[phase]} for {when} yet. GET /api/v1/portfolios/{portfolio}/status says what is "
+        "missing and when it will be there."
+    )
 
 
 async def envelope(
@@ -98,66 +128,20 @@ async def envelope(
     }
 
 
-async def snapshots(conn: AsyncConnection, portfolio: UUID, first: date | None, last: date | None) -> dict[str, Any]:
-    """All snapshots in [first, last], oldest first. Sessions that are no longer the portfolio's have no unit, and are left out."""
-    await require_portfolio(conn, portfolio)
-    columns = ", ".join(f"s.{column}" for column in SNAPSHOT_FIELDS)
-    rows = await conn.execute(
-        text(f"""
-            SELECT {columns}, CAST(s.reasons AS text) AS reasons, u.completed_revision < u.required_revision AS stale
-            FROM snapshots.snapshots s
-            JOIN ledger.units u ON u.portfolio_id = s.portfolio_id AND u.session = s.session AND u.phase = 'snapshots'
-            WHERE s.portfolio_id = :id AND (CAST(:first AS date) IS NULL OR s.session >= :first)
-              AND (CAST(:last AS date) IS NULL OR s.session <= :last)
-            ORDER BY s.session
-        """),
-        {"id": portfolio, "first": first, "last": last},
-    )
-    listed = rows.mappings().all()
-    # Of years of five hundred symbols without a price it takes seconds, and the event loop has others to answer.
-    found = await asyncio.to_thread(lambda: [(row, document(row["reasons"])) for row in listed])
-    named = {str(of["symbol"]) for _, entries in found for of in entries if of["symbol"] and of["reason"] in ABSENCES}
-    waits = await absences(conn, named)
-    made: Made = {}
-    items = await asyncio.to_thread(lambda: [_snapshot(row, entries, waits, made) for row, entries in found])
-    return {"portfolio_id": str(portfolio), "items": items}
-
-
-def _snapshot(row: RowMapping, entries: Sequence[Entry], waits: Sequence[Wait], made: Made) -> dict[str, Any]:
-    fields = {column: to_json(row[column]) for column in SNAPSHOT_FIELDS}
-    met = [wait for wait in waits if wait.first <= row["session"] <= wait.last]
-    reasons = documents(entries, met, phase=Phase.SNAPSHOTS.value, made=made)
-    return fields | {"reasons": reasons, "stale": row["stale"]}
-
-
-async def find_row(
-    conn: AsyncConnection, source: str, portfolio: UUID, session: date, *columns: str
-) -> RowMapping | None:
-    """What is stored of one session: these columns, and those that `envelope` needs."""
-    rows = await conn.execute(
-        text(f"""
-            SELECT session, revision, model_version, computed_at, quality, coverage, provisional,
-                   {", ".join(("CAST(reasons AS text) AS reasons", *columns))}
-            FROM {source} WHERE portfolio_id = :id AND session = :session
-        """),
-        {"id": portfolio, "session": session},
-    )
-    return rows.mappings().one_or_none()
-
-
 async def risk_document(conn: AsyncConnection, portfolio: UUID, which: str, session: date | None) -> dict[str, Any]:
     """One of the four answers that are made of what the risk phase stores, under its envelope."""
     if which not in ANSWERS:
         raise ValueError(f"risk stores no {which!r}")
     answer = ANSWERS[which]
-    chosen = await choose(conn, portfolio, Phase.RISK, session)
     columns = (_JSON.get(column, column) for column in answer.columns)
-    row = await find_row(conn, SOURCE, portfolio, chosen.session, *columns)
+    chosen, row = await choose_with_row(conn, portfolio, Phase.RISK, session, SOURCE, *columns)
     if row is None or row[answer.columns[0]] is None:
         raise NotFound(f"Portfolio {portfolio} has no {which} of session {chosen.session}.")
-    found = await envelope(conn, portfolio, row, chosen, Phase.RISK) | await asyncio.to_thread(answer.body, dict(row))
+    found = await envelope(conn, portfolio, row, chosen, Phase.RISK) | await offload(
+        len(row["symbols"]), lambda: answer.body(dict(row))
+    )
     if which == "risk":
-        of = await scorecard.read(conn, portfolio, chosen.session)
+        of = await scorecard.read(conn, portfolio, chosen.session, tails=[ANSWERED_TAIL])
         found |= {
             "scorecard": scorecard.summary(of),
             "reasons": found["reasons"] + documents(scorecard.reasons(of), (), phase=Phase.RISK.value),
@@ -167,8 +151,7 @@ async def risk_document(conn: AsyncConnection, portfolio: UUID, which: str, sess
 
 async def scorecard_document(conn: AsyncConnection, portfolio: UUID, session: date | None) -> dict[str, Any]:
     """How the forecasts whose horizon ended by the session did, method by method."""
-    chosen = await choose(conn, portfolio, Phase.RISK, session)
-    row = await find_row(conn, "risk.results", portfolio, chosen.session)
+    chosen, row = await choose_with_row(conn, portfolio, Phase.RISK, session, "risk.results")
     if row is None:
         raise NotFound(f"Portfolio {portfolio} has no risk of session {chosen.session}.")
     of = await scorecard.read(conn, portfolio, chosen.session)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.results.values import to_json
+from shared.db.statements import statement
 
 
 async def chain(conn: AsyncConnection) -> dict[str, Any]:
     """Providers in the order they are asked. Quotas are of the account: [calls, seconds, used] by window."""
     rows = await conn.execute(
-        text("""
+        statement("""
             SELECT c.rank, c.provider, c.account IS NOT NULL AS metered, c.limits, c.seconds,
                    ARRAY(SELECT (SELECT coalesce(sum(calls), 0) FROM ingest.quota_uses
                                  WHERE account = c.account AND at > clock_timestamp() - make_interval(secs => w.s))
@@ -51,7 +51,7 @@ async def chain(conn: AsyncConnection) -> dict[str, Any]:
 async def refusals(conn: AsyncConnection) -> list[dict[str, Any]]:
     """Providers of the chain that are not asked at the moment: why, in whose words, and until when."""
     rows = await conn.execute(
-        text("""
+        statement("""
             SELECT c.provider, p.closed_by, p.closed_until, p.last_fault, p.last_fault_at
             FROM ingest.chain c JOIN ingest.providers p ON p.provider = c.provider AND p.account = c.account
             WHERE p.closed_until > clock_timestamp() ORDER BY c.rank
@@ -74,7 +74,7 @@ async def curve(conn: AsyncConnection) -> dict[str, Any] | None:
     row = (
         (
             await conn.execute(
-                text("""
+                statement("""
                 SELECT y.date, y.provider, y.fetched_at, n.asked_at, n.fault
                 FROM (SELECT asked_at, fault FROM ingest.yield_years WHERE asked_at IS NOT NULL ORDER BY year DESC LIMIT 1) n
                 LEFT JOIN LATERAL (SELECT date, provider, fetched_at FROM ingest.yields ORDER BY date DESC LIMIT 1) y ON true

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, text
+from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.compute.states import REACH
 from services.coordinator.results.values import to_json
+from shared.db.statements import statement
 from shared.market import reasons
 from shared.market.reasons import ABSENCES, ReasonCode
 from shared.work import Phase
@@ -53,7 +54,7 @@ async def absences(
         return []
     rows = (
         await conn.execute(
-            text("""
+            statement("""
                 SELECT s.symbol, g.reason, g.first, g.last, g.provider, g.retry_at, g.terminal,
                        CASE WHEN g.reason = 'quarantined' THEN (
                            SELECT min(q.session) FROM ingest.quarantine q
@@ -88,7 +89,7 @@ async def absences(
 async def _read_closed_providers(conn: AsyncConnection) -> dict[str, str]:
     """The providers that are not asked at the moment, and why."""
     rows = await conn.execute(
-        text("SELECT provider, closed_by FROM ingest.providers WHERE closed_until > clock_timestamp()")
+        statement("SELECT provider, closed_by FROM ingest.providers WHERE closed_until > clock_timestamp()")
     )
     return {row.provider: row.closed_by for row in rows}
 

@@ -6,17 +6,27 @@ forecasts whose horizon ended by D, so a replayed past and a lived one have the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from typing import Any
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import Row, text
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.compute.scorecard import HISTORICAL, WIDTH, Exceedances, Record, Scorecard, score
+from services.coordinator.compute.scorecard import (
+    HISTORICAL,
+    TAILS,
+    WIDTH,
+    Exceedances,
+    Record,
+    Scorecard,
+    Tail,
+    score,
+)
 from services.coordinator.results.values import to_json
+from shared.db.statements import statement
 from shared.market.calendar import calendar
 from shared.market.reasons import ReasonCode
 from shared.market.registry import FEW_EXCEEDANCES, HAR_HORIZON
@@ -28,7 +38,7 @@ INTERVAL_LEVEL = 0.8
 async def forecast_rows(conn: AsyncConnection, portfolio: UUID, last: date) -> Sequence[Row[Any]]:
     """(session, forecasts, realized_return, coverage) of the portfolio's own sessions up to `last`, oldest first."""
     rows = await conn.execute(
-        text("""
+        statement("""
             SELECT r.session, r.forecasts, r.realized_return, r.coverage FROM risk.results r
             JOIN ledger.units u ON u.portfolio_id = r.portfolio_id AND u.session = r.session AND u.phase = 'risk'
             WHERE r.portfolio_id = :id AND r.session <= :last ORDER BY r.session
@@ -38,9 +48,9 @@ async def forecast_rows(conn: AsyncConnection, portfolio: UUID, last: date) -> S
     return rows.all()
 
 
-async def read(conn: AsyncConnection, portfolio: UUID, session: date) -> Scorecard:
-    """The scorecard of a session, from the rows of the portfolio's own sessions up to it."""
-    return score(record(await forecast_rows(conn, portfolio, session), session))
+async def read(conn: AsyncConnection, portfolio: UUID, session: date, *, tails: Collection[Tail] = TAILS) -> Scorecard:
+    """The scorecard of a session, from the rows of the portfolio's own sessions up to it. tails : those of VaR that are looked at"""
+    return score(record(await forecast_rows(conn, portfolio, session), session), tails)
 
 
 def exceedances(rows: Sequence[Row[Any]]) -> dict[str, Any]:
@@ -59,13 +69,18 @@ def record(rows: Sequence[Any], last: date) -> Record:
     first = days.ordinal(rows[0][0]) if rows else days.ordinal(last)
     length = days.ordinal(last) - first + 1
     forecasts, realized = np.full((length, WIDTH), np.nan), np.full(length, np.nan)
+    stored: dict[int, tuple[list[int], list[Sequence[float]]]] = {}
     for session, known, realized_return, *_ in rows:
         at = days.ordinal(session) - first
         if known:
             # Sessions of earlier model versions stored fewer of them.
-            forecasts[at, : len(known)] = known
+            places, values = stored.setdefault(len(known), ([], []))
+            places.append(at)
+            values.append(known)
         if realized_return is not None:
             realized[at] = realized_return
+    for width, (places, values) in stored.items():
+        forecasts[places, :width] = values
     return Record(forecasts, realized)
 
 

@@ -6,11 +6,11 @@ from contextvars import ContextVar
 from datetime import date
 from uuid import UUID
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import NotFound
 from shared.clock import Clock
+from shared.db.statements import statement
 
 newest: ContextVar[date | None] = ContextVar("newest", default=None)
 """The last session that the answer at hand may be about. A clock that was ahead leaves later ones until they are withdrawn."""
@@ -40,7 +40,7 @@ async def check_of(conn: AsyncConnection, clock: Clock, portfolio: UUID, day: da
         return
     row = (
         await conn.execute(
-            text("SELECT first_session FROM coordinator.portfolios WHERE id = :id AND deleted_at IS NULL"),
+            statement("SELECT first_session FROM coordinator.portfolios WHERE id = :id AND deleted_at IS NULL"),
             {"id": portfolio},
         )
     ).one_or_none()

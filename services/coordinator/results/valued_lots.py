@@ -12,9 +12,11 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import NotFound
-from services.coordinator.results.portfolios import choose, envelope, find_row, require_portfolio
+from services.coordinator.results.portfolios import choose_with_row, envelope, require_portfolio
 from services.coordinator.results.reasons import Document, documents
 from services.coordinator.results.values import to_json
+from shared.db.statements import statement
+from shared.offloading import offload
 from shared.work import Phase
 
 QUANTITY_DECIMALS = 10
@@ -24,12 +26,11 @@ ROWS_AT_ONCE = 50_000
 
 async def read(conn: AsyncConnection, portfolio: UUID, session: date | None) -> dict[str, Any]:
     """Every lot entered by the session, closed ones included with quantity 0."""
-    chosen = await choose(conn, portfolio, Phase.SNAPSHOTS, session)
-    snapshot = await find_row(conn, "snapshots.snapshots", portfolio, chosen.session, "nav")
+    chosen, snapshot = await choose_with_row(conn, portfolio, Phase.SNAPSHOTS, session, "snapshots.snapshots", "nav")
     if snapshot is None:
         raise NotFound(f"Portfolio {portfolio} has no snapshot of session {chosen.session}.")
     rows = await conn.execute(
-        text("""
+        statement("""
             SELECT v.position_id, v.symbol, v.quantity, p.entry_date, p.entry_price, v.price, v.price_session, v.price_basis,
                    v.market_value, v.daily_pnl, v.cumulative_pnl, v.realized_pnl, v.unrealized_pnl, v.dividends, v.reason
             FROM snapshots.positions v LEFT JOIN coordinator.positions p ON p.id = v.position_id
@@ -40,7 +41,7 @@ async def read(conn: AsyncConnection, portfolio: UUID, session: date | None) -> 
     lots = rows.mappings().all()
     found = await envelope(conn, portfolio, snapshot, chosen, Phase.SNAPSHOTS)
     nav, reasons = float(snapshot["nav"]), _by_symbol(found["reasons"])
-    items = await asyncio.to_thread(lambda: [_position(row, nav, reasons.get(row["symbol"], ())) for row in lots])
+    items = await offload(len(lots), lambda: [_position(row, nav, reasons.get(row["symbol"], ())) for row in lots])
     return found | {"items": items}
 
 

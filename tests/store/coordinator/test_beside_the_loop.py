@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from services.coordinator import serializers
+from services.coordinator.api import representation
 from services.coordinator.importer import content, fifo
 from services.coordinator.portfolios import imports, lookups, reimport, trade_lots
 from services.coordinator.results import completeness, valued_lots
 from services.coordinator.web.routes import importing
 from services.coordinator.web.views import positions as position_views
+from shared import offloading
 from tests.store.coordinator.conftest import CSV, PREFIX, Api
 from tests.store.coordinator.test_reads import complete_with_results
 
@@ -53,7 +55,10 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> Threads:
         (position_views, "view", "/p/{}/positions"),
     ],
 )
-async def test_documents_of_all_lots(api: Api, threads: Threads, module: Any, name: str, path: str) -> None:
+async def test_documents_of_all_lots(
+    api: Api, threads: Threads, monkeypatch: pytest.MonkeyPatch, module: Any, name: str, path: str
+) -> None:
+    monkeypatch.setattr(offloading, "FEW", 0)
     identity = await complete_with_results(api)
     reasons = json.dumps([{"figure": "nav", "symbol": "X", "reason": "unpriceable"}])
     await api.run("UPDATE ledger.units SET quality = 'partial', reasons = CAST(:of AS jsonb)", of=reasons)
@@ -61,6 +66,18 @@ async def test_documents_of_all_lots(api: Api, threads: Threads, module: Any, na
     assert (await api.client.get(path.format(identity))).status_code == 200
     assert threads.seen[name]
     assert not any(threads.seen[name])
+
+
+async def test_long_answers_are_encoded_in_a_thread(
+    api: Api, threads: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = await complete_with_results(api)
+    threads.watch(representation, "render")
+    path = f"{PREFIX}/portfolios/{identity}/positions"
+    assert (await api.client.get(path)).status_code == 200
+    monkeypatch.setattr(representation, "FEW", 0)
+    assert (await api.client.get(path)).status_code == 200
+    assert threads.seen["render"] == [True, False]
 
 
 @pytest.mark.parametrize("dry_run", ["true", "false"])

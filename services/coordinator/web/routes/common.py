@@ -26,7 +26,7 @@ from services.coordinator.control.unit_runs import refresh_all
 from services.coordinator.errors import NotFound, Refused
 from services.coordinator.portfolios import service
 from services.coordinator.portfolios.store import Portfolio
-from services.coordinator.results import completeness, portfolios, sessions
+from services.coordinator.results import completeness, portfolios, sessions, snapshot_rows
 from services.coordinator.web import sign_in, texts
 from services.coordinator.web.rendering import digest, page
 from services.coordinator.web.texts import gettext as _
@@ -129,7 +129,7 @@ async def portfolio_header(
     row = None
     try:
         chosen = await portfolios.choose(conn, portfolio, Phase.SNAPSHOTS, session)
-        rows = (await portfolios.snapshots(conn, portfolio, chosen.session, chosen.session))["items"]
+        rows = (await snapshot_rows.read(conn, portfolio, chosen.session, chosen.session))["items"]
         row = rows[0] if rows else None
     except NotFound:
         # Nothing is computed yet: the page says how far it is, and fills while one watches.

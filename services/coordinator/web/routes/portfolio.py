@@ -25,6 +25,7 @@ from services.coordinator.results import (
     restatement_causes,
     restatements,
     scorecard,
+    snapshot_rows,
     symbols,
     valued_lots,
 )
@@ -77,7 +78,7 @@ async def performance(
 
 async def performance_of(conn: AsyncConnection, portfolio_id: UUID, session: date, period: str) -> dict[str, Any]:
     """The view of a session, with the market's proxy of that session to compare with, where it has prices."""
-    rows = (await portfolios.snapshots(conn, portfolio_id, None, session))["items"]
+    rows = (await snapshot_rows.read(conn, portfolio_id, None, session))["items"]
     benchmark, closes = await _benchmark(conn, portfolio_id, session)
     view = performance_views.view(str(portfolio_id), rows, period, benchmark, closes)
     view["morning"] = performance_views.summarize_day(rows[-1], await _var(conn, portfolio_id, session))
