@@ -16,6 +16,7 @@ from shared.events.coordinator import PhaseRequested
 from shared.events.envelope import TENANT, Envelope, Event, WorkBody, WorkEvent
 from shared.events.services import COMPLETION
 from shared.events.topics import TOPIC_OF
+from shared.messaging.partitions import count_partitions
 from shared.telemetry import traceparent
 from shared.work import Phase, UnitKey, Work, rectangles
 
@@ -69,8 +70,9 @@ async def publish_work(
     source: str,
     phase: Phase | None = None,
 ) -> int:
-    """Announce units as rectangles of one event type; returns how many events that took."""
-    events = [kind(work=WorkBody.of(work), phase=phase) for work in rectangles(keys, sessions)]
+    """Announce units as rectangles of one event type, shared among its topic's partitions; returns how many events that took."""
+    works = rectangles(keys, sessions, count_partitions(conn, TOPIC_OF[kind]))
+    events = [kind(work=WorkBody.of(work), phase=phase) for work in works]
     await publish(conn, events, source=source)
     return len(events)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
@@ -24,11 +24,13 @@ from shared.clock import Clock
 from shared.db.closures import load_closures
 from shared.db.engine import acquire_commit_order_lock, is_retried_by_loops, next_change_seq
 from shared.events.coordinator import DateDue
+from shared.events.topics import DATE_DUE
 from shared.market.calendar import HORIZON_ALARM_DAYS, HORIZON_REMEDY, Calendar, exchange_calendar
 from shared.messaging import outbox
 from shared.messaging.failpoints import failpoint
+from shared.messaging.partitions import count_partitions
 from shared.telemetry import logger
-from shared.work import UnitKey, portfolio_slices
+from shared.work import UnitKey, most_portfolios, shared_slices
 
 log = logger(__name__)
 
@@ -48,6 +50,9 @@ async def sessions_due(
     conn: AsyncConnection, days: Calendar, due: date, portfolios: Sequence[UUID] | None = None
 ) -> list[Slice]:
     """Active portfolios, of those given or of all, that lack units up to session `due`, in slices within the limits of one event.
+
+    A slice is of whole pieces, of which each has an event of its own (`shared.work.shared_slices`): as many transactions as it takes,
+    and no more because the work is shared.
 
     The newest unit of a portfolio is one step backwards in the primary key's index, so this is cheap at any history.
     """
@@ -70,8 +75,21 @@ async def sessions_due(
     slices = []
     for first, members in sorted(lacking.items()):
         sessions = tuple(days.between(first, due))
-        slices += [Slice(tuple(part), sessions) for part in portfolio_slices(members, len(sessions))]
+        pieces = shared_slices(members, len(sessions), count_partitions(conn, DATE_DUE), lambda portfolio: portfolio)
+        slices += [Slice(part, sessions) for part in _join(pieces, most_portfolios(len(sessions)))]
     return slices
+
+
+def _join(pieces: Iterable[Sequence[UUID]], most: int) -> Iterator[tuple[UUID, ...]]:
+    """Neighbouring pieces together, up to so many portfolios."""
+    joined: tuple[UUID, ...] = ()
+    for piece in pieces:
+        if joined and len(joined) + len(piece) > most:
+            yield joined
+            joined = ()
+        joined += tuple(piece)
+    if joined:
+        yield joined
 
 
 async def add_due(engine: AsyncEngine, clock: Clock, *, source: str, wake: Callable[[], None]) -> int:
