@@ -75,6 +75,8 @@ class Work:
     portfolios: tuple[UUID, ...]
     first: date
     last: date
+    beside: tuple[UUID, ...] = ()
+    """Portfolios of which the same is announced by events of their own: who would receive those, may do them at once."""
 
     def __post_init__(self) -> None:
         if self.first > self.last:
@@ -165,13 +167,30 @@ def portfolio_slices(
         yield portfolios[top : top + height]
 
 
+def shared_groups(
+    members: Sequence[T], sessions: int, buckets: int, portfolio_of: Callable[[T], UUID]
+) -> Iterator[list[Sequence[T]]]:
+    """Pieces for events of a topic of so many partitions (`shared.buckets`), each within the limits of an event; neighbours of which
+    all together fit a batch as well stand in one group."""
+    least = min(LEAST_PORTFOLIOS, math.ceil(MAX_UNITS / LEAST_SHARE / sessions))
+    group: list[Sequence[T]] = []
+    for piece in pieces(members, buckets, least, portfolio_of):
+        for part in portfolio_slices(piece, sessions):
+            if group and sum(map(len, group)) + len(part) > most_portfolios(sessions):
+                yield group
+                group = []
+            group.append(part)
+    if group:
+        yield group
+
+
 def shared_slices(
     members: Sequence[T], sessions: int, buckets: int, portfolio_of: Callable[[T], UUID]
-) -> Iterator[Sequence[T]]:
-    """Pieces for events of a topic of so many partitions, each of portfolios that one consumer is to do; see `shared.buckets`."""
-    least = min(LEAST_PORTFOLIOS, math.ceil(MAX_UNITS / LEAST_SHARE / sessions))
-    for piece in pieces(members, buckets, least, portfolio_of):
-        yield from portfolio_slices(piece, sessions)
+) -> Iterator[tuple[Sequence[T], tuple[UUID, ...]]]:
+    """Each piece, with the portfolios of the others of its group."""
+    for group in shared_groups(members, sessions, buckets, portfolio_of):
+        for part in group:
+            yield part, tuple(portfolio_of(member) for other in group if other is not part for member in other)
 
 
 def cut(
@@ -256,7 +275,7 @@ def rectangles(keys: Iterable[UnitKey], sessions: Sequence[date], buckets: int =
         for low in range(start, start + length, MAX_UNITS):
             width = min(MAX_UNITS, start + length - low)
             works += [
-                Work(tuple(part), sessions[low], sessions[low + width - 1])
-                for part in shared_slices(portfolios, width, buckets, lambda portfolio: portfolio)
+                Work(tuple(part), sessions[low], sessions[low + width - 1], beside)
+                for part, beside in shared_slices(portfolios, width, buckets, lambda portfolio: portfolio)
             ]
     return works

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import DefaultPartitioner
+from faststream.kafka.message import KafkaMessage
 from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared.buckets import bucket_of
 from shared.telemetry import logger
+from shared.work import Work
 
 log = logger(__name__)
 
@@ -71,3 +74,17 @@ def count_partitions(conn: AsyncConnection, topic: str) -> int:
     """Of a topic, as this process knows it; one where nothing is sent from (a script, a test)."""
     known = _of_engine.get(conn.sync_engine)
     return 1 if known is None else known.count(topic)
+
+
+def take_own(work: Work, message: KafkaMessage) -> Work:
+    """The work of a message, and of what was announced beside it the portfolios whose messages come to this process as well.
+
+    One batch instead of one a message, however many partitions are read here; the messages that follow find nothing left to do.
+    """
+    consumer, topic = message.consumer, getattr(message.raw_message, "topic", None)
+    if not work.beside or not isinstance(consumer, AIOKafkaConsumer) or topic is None:
+        return work
+    count = len(consumer.partitions_for_topic(topic) or ())
+    held = {assigned.partition for assigned in consumer.assignment() if assigned.topic == topic}
+    own = tuple(portfolio for portfolio in work.beside if count and bucket_of(portfolio, count) in held)
+    return replace(work, portfolios=(*work.portfolios, *own), beside=())

@@ -268,9 +268,9 @@ def _cut(
 ) -> list[tuple[int, Work]]:
     """Events for the ranked portfolios of each span, each with the rank of its first."""
     return [
-        (part[0][0], Work(tuple(portfolio for _, portfolio in part), first, last))
+        (part[0][0], Work(tuple(portfolio for _, portfolio in part), first, last, beside))
         for (first, last), members in grouped.items()
-        for part in shared_slices(members, len(days.between(first, last)), partitions, itemgetter(1))
+        for part, beside in shared_slices(members, len(days.between(first, last)), partitions, itemgetter(1))
     ]
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import chain
 from uuid import UUID
 
 from sqlalchemy import text
@@ -30,7 +31,7 @@ from shared.messaging import outbox
 from shared.messaging.failpoints import failpoint
 from shared.messaging.partitions import count_partitions
 from shared.telemetry import logger
-from shared.work import UnitKey, most_portfolios, shared_slices
+from shared.work import UnitKey, shared_groups
 
 log = logger(__name__)
 
@@ -49,10 +50,9 @@ class Slice:
 async def sessions_due(
     conn: AsyncConnection, days: Calendar, due: date, portfolios: Sequence[UUID] | None = None
 ) -> list[Slice]:
-    """Active portfolios, of those given or of all, that lack units up to session `due`, in slices within the limits of one event.
+    """Active portfolios, of those given or of all, that lack units up to session `due`, in slices within the limits of one batch.
 
-    A slice is of whole pieces, of which each has an event of its own (`shared.work.shared_slices`): as many transactions as it takes,
-    and no more because the work is shared.
+    A slice is of whole pieces, each of which has an event of its own where several consumers share the work.
 
     The newest unit of a portfolio is one step backwards in the primary key's index, so this is cheap at any history.
     """
@@ -75,21 +75,9 @@ async def sessions_due(
     slices = []
     for first, members in sorted(lacking.items()):
         sessions = tuple(days.between(first, due))
-        pieces = shared_slices(members, len(sessions), count_partitions(conn, DATE_DUE), lambda portfolio: portfolio)
-        slices += [Slice(part, sessions) for part in _join(pieces, most_portfolios(len(sessions)))]
+        groups = shared_groups(members, len(sessions), count_partitions(conn, DATE_DUE), lambda portfolio: portfolio)
+        slices += [Slice(tuple(chain.from_iterable(group)), sessions) for group in groups]
     return slices
-
-
-def _join(pieces: Iterable[Sequence[UUID]], most: int) -> Iterator[tuple[UUID, ...]]:
-    """Neighbouring pieces together, up to so many portfolios."""
-    joined: tuple[UUID, ...] = ()
-    for piece in pieces:
-        if joined and len(joined) + len(piece) > most:
-            yield joined
-            joined = ()
-        joined += tuple(piece)
-    if joined:
-        yield joined
 
 
 async def add_due(engine: AsyncEngine, clock: Clock, *, source: str, wake: Callable[[], None]) -> int:

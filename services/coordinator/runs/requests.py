@@ -186,8 +186,8 @@ async def announce(conn: AsyncConnection, spans: Iterable[Span]) -> int:
     partitions = count_partitions(conn, PHASE_REQUESTED)
     for (phase, first, last, units), portfolios in sorted(grouped.items()):
         portfolios.sort()
-        for part in shared_slices(portfolios, units, partitions, lambda portfolio: portfolio):
-            body = WorkBody(portfolios=list(part), first=first, last=last)
+        for part, beside in shared_slices(portfolios, units, partitions, lambda portfolio: portfolio):
+            body = WorkBody(portfolios=list(part), first=first, last=last, beside=beside)
             events.append(PhaseRequested(work=body, phase=phase))
     await outbox.publish(conn, events, source=SERVICE)
     return len(events)
