@@ -19,6 +19,8 @@ MAX_PORTFOLIOS = 250
 # A piece of shared work is worth a message of its own: so many portfolios, or this part of the units that a message may carry.
 LEAST_PORTFOLIOS = 25
 LEAST_SHARE = 10
+# Portfolios that an event names beside its own: as many as its 64 KB take.
+MAX_BESIDE = 1_000
 
 T = TypeVar("T")
 RowsPerSession = Callable[[Sequence[UUID]], int]
@@ -153,33 +155,31 @@ def rows_per_session(phase: Phase, sizes: Mapping[UUID, Size]) -> RowsPerSession
     return lambda portfolios: len(frozenset[int]().union(*(sizes.get(p, NOTHING).symbols for p in portfolios)))
 
 
-def most_portfolios(sessions: int, *, max_units: int = MAX_UNITS, max_portfolios: int = MAX_PORTFOLIOS) -> int:
-    """How many portfolios fit an event and a batch over so many sessions."""
-    return max(1, min(max_portfolios, max_units // sessions))
-
-
 def portfolio_slices(
     portfolios: Sequence[T], sessions: int, *, max_units: int = MAX_UNITS, max_portfolios: int = MAX_PORTFOLIOS
 ) -> Iterator[Sequence[T]]:
     """Portfolios, or what stands for them, in as many pieces as it takes: over so many sessions each fits an event and a batch."""
-    height = most_portfolios(sessions, max_units=max_units, max_portfolios=max_portfolios)
+    height = max(1, min(max_portfolios, max_units // sessions))
     for top in range(0, len(portfolios), height):
         yield portfolios[top : top + height]
 
 
 def shared_groups(
-    members: Sequence[T], sessions: int, buckets: int, portfolio_of: Callable[[T], UUID]
+    members: Sequence[T], sessions: int, buckets: int, portfolio_of: Callable[[T], UUID], most: int = MAX_BESIDE
 ) -> Iterator[list[Sequence[T]]]:
-    """Pieces for events of a topic of so many partitions (`shared.buckets`), each within the limits of an event; neighbours of which
-    all together fit a batch as well stand in one group."""
+    """Pieces for events of a topic of so many partitions (`shared.buckets`), each within the limits of an event.
+
+    Neighbours stand in one group as long as they have at most so many members, and no more units than one handler call may have.
+    """
     least = min(LEAST_PORTFOLIOS, math.ceil(MAX_UNITS / LEAST_SHARE / sessions))
+    found = pieces(members, buckets, least, portfolio_of)
+    room = min(most, MAX_UNITS // sessions) if len(found) > 1 else 0
     group: list[Sequence[T]] = []
-    for piece in pieces(members, buckets, least, portfolio_of):
-        for part in portfolio_slices(piece, sessions):
-            if group and sum(map(len, group)) + len(part) > most_portfolios(sessions):
-                yield group
-                group = []
-            group.append(part)
+    for part in (part for piece in found for part in portfolio_slices(piece, sessions)):
+        if group and sum(map(len, group)) + len(part) > room:
+            yield group
+            group = []
+        group.append(part)
     if group:
         yield group
 

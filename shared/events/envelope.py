@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from shared.work import MAX_PORTFOLIOS, Phase, Work
+from shared.work import MAX_BESIDE, MAX_PORTFOLIOS, Phase, Work
 
 SPEC_VERSION = "1.0"
 TYPE_PREFIX = "leadline"
@@ -30,7 +30,7 @@ class WorkBody(BaseModel):
     portfolios: Annotated[list[UUID], Field(min_length=1, max_length=MAX_PORTFOLIOS)]
     first: Annotated[date, Field(alias="from")]
     last: Annotated[date, Field(alias="to")]
-    beside: Annotated[tuple[UUID, ...], Field(max_length=MAX_PORTFOLIOS)] = ()
+    beside: Annotated[tuple[UUID, ...], Field(max_length=MAX_BESIDE, exclude_if=lambda beside: not beside)] = ()
     """Portfolios of which the same is announced by messages of their own: who reads their partitions may do them at once."""
 
     @model_validator(mode="after")

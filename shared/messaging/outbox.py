@@ -18,7 +18,7 @@ from shared.events.services import COMPLETION
 from shared.events.topics import TOPIC_OF
 from shared.messaging.partitions import count_partitions
 from shared.telemetry import traceparent
-from shared.work import Phase, UnitKey, Work, rectangles
+from shared.work import Phase, UnitKey, Work, portfolio_slices, rectangles
 
 # Set while a message is handled, so that what it causes can be traced back to it.
 correlation: contextvars.ContextVar[str | None] = contextvars.ContextVar("correlation", default=None)
@@ -85,8 +85,10 @@ async def publish_completions(
 
 
 async def publish_request(conn: AsyncConnection, phase: Phase, work: Work) -> None:
-    """Publish a request for a phase of some work: what a run past its time leaves to the next one."""
-    await publish(conn, [PhaseRequested(work=WorkBody.of(work), phase=phase)], source=phase.value)
+    """Publish requests for a phase of some work: what a run past its time leaves to the next one."""
+    parts = [Work(tuple(part), work.first, work.last) for part in portfolio_slices(work.portfolios, 1)]
+    events = [PhaseRequested(work=WorkBody.of(part), phase=phase) for part in parts]
+    await publish(conn, events, source=phase.value)
 
 
 async def has_sent(conn: AsyncConnection, event_id: str | None, body: bytes | None) -> bool:

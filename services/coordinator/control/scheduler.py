@@ -31,7 +31,7 @@ from shared.messaging import outbox
 from shared.messaging.failpoints import failpoint
 from shared.messaging.partitions import count_partitions
 from shared.telemetry import logger
-from shared.work import UnitKey, shared_groups
+from shared.work import MAX_PORTFOLIOS, UnitKey, shared_groups
 
 log = logger(__name__)
 
@@ -75,7 +75,8 @@ async def sessions_due(
     slices = []
     for first, members in sorted(lacking.items()):
         sessions = tuple(days.between(first, due))
-        groups = shared_groups(members, len(sessions), count_partitions(conn, DATE_DUE), lambda portfolio: portfolio)
+        partitions = count_partitions(conn, DATE_DUE)
+        groups = shared_groups(members, len(sessions), partitions, lambda portfolio: portfolio, MAX_PORTFOLIOS)
         slices += [Slice(tuple(chain.from_iterable(group)), sessions) for group in groups]
     return slices
 
