@@ -164,31 +164,21 @@ def portfolio_slices(
         yield portfolios[top : top + height]
 
 
-def shared_groups(
-    members: Sequence[T], sessions: int, buckets: int, portfolio_of: Callable[[T], UUID], most: int = MAX_BESIDE
-) -> Iterator[list[Sequence[T]]]:
-    """Pieces for events of a topic of so many partitions (`shared.buckets`), each within the limits of an event.
-
-    Neighbours stand in one group as long as they have at most so many members, and no more units than one handler call may have.
-    """
-    least = min(LEAST_PORTFOLIOS, math.ceil(MAX_UNITS / LEAST_SHARE / sessions))
-    found = pieces(members, buckets, least, portfolio_of)
-    room = min(most, MAX_UNITS // sessions) if len(found) > 1 else 0
-    group: list[Sequence[T]] = []
-    for part in (part for piece in found for part in portfolio_slices(piece, sessions)):
-        if group and sum(map(len, group)) + len(part) > room:
-            yield group
-            group = []
-        group.append(part)
-    if group:
-        yield group
-
-
 def shared_slices(
     members: Sequence[T], sessions: int, buckets: int, portfolio_of: Callable[[T], UUID]
 ) -> Iterator[tuple[Sequence[T], tuple[UUID, ...]]]:
-    """Each piece, with the portfolios of the others of its group."""
-    for group in shared_groups(members, sessions, buckets, portfolio_of):
+    """Pieces for events of a topic of so many partitions (`shared.buckets`), each within the limits of an event, and with each the
+    portfolios of its neighbours: of no more units, all together, than one handler call may have."""
+    least = min(LEAST_PORTFOLIOS, math.ceil(MAX_UNITS / LEAST_SHARE / sessions))
+    found = pieces(members, buckets, least, portfolio_of)
+    room = min(MAX_BESIDE, MAX_UNITS // sessions) if len(found) > 1 else 0
+    groups: list[list[Sequence[T]]] = []
+    for part in (part for piece in found for part in portfolio_slices(piece, sessions)):
+        if groups and sum(map(len, groups[-1])) + len(part) <= room:
+            groups[-1].append(part)
+        else:
+            groups.append([part])
+    for group in groups:
         for part in group:
             yield part, tuple(portfolio_of(member) for other in group if other is not part for member in other)
 

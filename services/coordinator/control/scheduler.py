@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from itertools import chain
 from uuid import UUID
 
 from sqlalchemy import text
@@ -31,7 +30,7 @@ from shared.messaging import outbox
 from shared.messaging.failpoints import failpoint
 from shared.messaging.partitions import count_partitions
 from shared.telemetry import logger
-from shared.work import MAX_PORTFOLIOS, UnitKey, shared_groups
+from shared.work import UnitKey, portfolio_slices, shared_slices
 
 log = logger(__name__)
 
@@ -52,7 +51,7 @@ async def sessions_due(
 ) -> list[Slice]:
     """Active portfolios, of those given or of all, that lack units up to session `due`, in slices within the limits of one batch.
 
-    A slice is of whole pieces, each of which has an event of its own where several consumers share the work.
+    In the order of the pieces that several consumers share: a slice is a transaction, and each piece in it has an event of its own.
 
     The newest unit of a portfolio is one step backwards in the primary key's index, so this is cheap at any history.
     """
@@ -75,9 +74,9 @@ async def sessions_due(
     slices = []
     for first, members in sorted(lacking.items()):
         sessions = tuple(days.between(first, due))
-        partitions = count_partitions(conn, DATE_DUE)
-        groups = shared_groups(members, len(sessions), partitions, lambda portfolio: portfolio, MAX_PORTFOLIOS)
-        slices += [Slice(tuple(chain.from_iterable(group)), sessions) for group in groups]
+        shared = shared_slices(members, len(sessions), count_partitions(conn, DATE_DUE), lambda portfolio: portfolio)
+        ordered = [portfolio for piece, _ in shared for portfolio in piece]
+        slices += [Slice(tuple(part), sessions) for part in portfolio_slices(ordered, len(sessions))]
     return slices
 
 
