@@ -106,7 +106,7 @@ async def compute(leadline: Pipeline, session: date, portfolios: int) -> None:
 async def night(server: Server, broker: TestBroker, portfolios: int, partitions: int = 1) -> Counts:
     database = await databases.create(server)
     # Nobody asks for what is under way.
-    patient = {"reconcile_seconds": 120, "grace_seconds": 120, "kafka_partitions": partitions}
+    patient: dict[str, Any] = {"reconcile_seconds": 120, "grace_seconds": 120, "kafka_partitions": partitions}
     async with pipeline.running(database, broker, as_of=EVENING, **patient) as leadline:
         await insert(leadline, portfolios)
         await compute(leadline, EVENING, portfolios)

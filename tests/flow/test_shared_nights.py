@@ -66,8 +66,8 @@ async def replicas(settings: ServiceSettings, workers: Sequence[Worker]) -> Asyn
 
 def _read(app: FastAPI) -> set[int]:
     service: Service = app.state.service
-    consumers: list[Any] = [subscriber.consumer for subscriber in service.broker.subscribers]
-    return {assigned.partition for consumer in consumers for assigned in consumer.assignment()}
+    [subscriber]: list[Any] = service.broker.subscribers
+    return {assigned.partition for assigned in subscriber.consumer.assignment()}
 
 
 async def announce(database: Database, settings: ServiceSettings, portfolios: Sequence[UUID]) -> None:
