@@ -66,7 +66,8 @@ async def replicas(settings: ServiceSettings, workers: Sequence[Worker]) -> Asyn
 
 def _read(app: FastAPI) -> set[int]:
     service: Service = app.state.service
-    [subscriber]: list[Any] = service.broker.subscribers
+    subscribers: list[Any] = service.broker.subscribers
+    [subscriber] = subscribers
     return {assigned.partition for assigned in subscriber.consumer.assignment()}
 
 
