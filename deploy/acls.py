@@ -21,7 +21,7 @@ from deploy.embedded.composition import create_app
 from shared.db.roles import SERVICES, role_of
 from shared.errors import ConfigurationError
 from shared.events import asyncapi
-from shared.events.topics import EVENT_TYPES, TOPIC_OF, TOPICS
+from shared.events.topics import TOPICS
 from shared.messaging.security import client_options
 from shared.service import Service
 from shared.settings import ServiceSettings
@@ -29,7 +29,7 @@ from shared.settings import ServiceSettings
 TOPIC_JOB = "leadline_topics"
 # What a relay finds in the outbox and has to send: what its own role wrote. The coordinator's also finds what the API's role
 # wrote, and what any role has left for half a minute, so that a service that is away holds up nobody's.
-SENDS = {service: tuple(TOPIC_OF[EVENT_TYPES[event]] for event in asyncapi.SENDS[service]) for service in SERVICES}
+SENDS = {service: asyncapi.topics_sent(service) for service in SERVICES}
 SENDS["coordinator"] = TOPICS
 _RESOURCES = {"topic": 2, "group": 3, "cluster": 4}
 _OPERATIONS = {"Read": 3, "Write": 4, "Create": 5, "Alter": 7, "Describe": 8}

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from fastapi.routing import iter_route_contexts
+from faststream.kafka.annotations import KafkaMessage
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
@@ -22,6 +23,7 @@ from shared.events import asyncapi
 from shared.events.envelope import WorkEvent
 from shared.measured_answers import MeasuredAnswers
 from shared.messaging.consumer import subscribe
+from shared.messaging.partitions import take_own
 from shared.phase.runner import PhaseRunner
 from shared.phase.workers import BatchWorker, InputsT, PhaseWorker, ResultsT
 from shared.service import Service
@@ -146,8 +148,8 @@ def create_phase_app(
     runner = PhaseRunner(service.engine, make_worker(service), service.clock, wake=service.wake_relay)
 
     @subscribe(service.broker, *topics, group=name, namespace=settings.kafka_namespace)  # type: ignore[untyped-decorator]
-    async def on_upstream(event: WorkEvent) -> None:
+    async def on_upstream(event: WorkEvent, message: KafkaMessage) -> None:
         if event.concerns(runner.phase):
-            await runner.run(event.work.rectangle())
+            await runner.run(take_own(event.work.rectangle(), message))
 
     return create_service_app(service, title=f"Leadline {name}")

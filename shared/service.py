@@ -16,11 +16,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from shared.clock import Clock
 from shared.db.engine import create_engine
 from shared.errors import LeadlineError
+from shared.events.asyncapi import topics_sent
 from shared.market.calendar import set_calendar
 from shared.messaging.broker import create_broker, create_producer
 from shared.messaging.drain import drain_on_signal, exit_process
 from shared.messaging.failpoints import failpoint
 from shared.messaging.monitor import ConsumerMonitor
+from shared.messaging.partitions import Partitions, attach
 from shared.messaging.relay import Relay
 from shared.messaging.retry_middleware import RetryDeadLetterMiddleware
 from shared.settings import ServiceSettings
@@ -90,14 +92,19 @@ class Service:
         try:
             if producer is not None:
                 await _retry_start(producer.start, "producer")
+                partitions = Partitions(producer, self.settings.kafka_namespace)
                 self.relay = Relay(
                     self.engine,
                     producer,
                     service=self.name,
                     namespace=self.settings.kafka_namespace,
                     keep_days=self.settings.keep_outbox_days,
+                    partitions=partitions,
                 )
                 self._start(self.relay.run(), "relay")
+                await partitions.learn(topics_sent(self.name))
+                for engine in (self.engine, *self.engines):
+                    attach(engine, partitions)
                 await _retry_start(self.broker.start, "consumers")
                 self._start(self.watch.run(), "watch-loop")
             for loop in self.background:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +11,16 @@ from enum import StrEnum
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
+from shared.buckets import pieces
+
 # A handler call must stay well under the broker's poll interval: these bound it, measured by `make bench`.
 MAX_UNITS = 5_000
 MAX_PORTFOLIOS = 250
+# A piece of shared work is worth a message of its own: so many portfolios, or this part of the units that a message may carry.
+LEAST_PORTFOLIOS = 25
+LEAST_SHARE = 10
+# Portfolios that an event names beside its own: as many as its 64 KB take.
+MAX_BESIDE = 1_000
 
 T = TypeVar("T")
 RowsPerSession = Callable[[Sequence[UUID]], int]
@@ -69,6 +77,8 @@ class Work:
     portfolios: tuple[UUID, ...]
     first: date
     last: date
+    beside: tuple[UUID, ...] = ()
+    """Portfolios of which the same is announced by events of their own: who would receive those, may do them at once."""
 
     def __post_init__(self) -> None:
         if self.first > self.last:
@@ -154,6 +164,25 @@ def portfolio_slices(
         yield portfolios[top : top + height]
 
 
+def shared_slices(
+    members: Sequence[T], sessions: int, buckets: int, portfolio_of: Callable[[T], UUID]
+) -> Iterator[tuple[Sequence[T], tuple[UUID, ...]]]:
+    """Pieces for events of a topic of so many partitions (`shared.buckets`), each within the limits of an event, and with each the
+    portfolios of its neighbours: of no more units, all together, than one handler call may have."""
+    least = min(LEAST_PORTFOLIOS, math.ceil(MAX_UNITS / LEAST_SHARE / sessions))
+    found = pieces(members, buckets, least, portfolio_of)
+    room = min(MAX_BESIDE, MAX_UNITS // sessions) if len(found) > 1 else 0
+    groups: list[list[Sequence[T]]] = []
+    for part in (part for piece in found for part in portfolio_slices(piece, sessions)):
+        if groups and sum(map(len, groups[-1])) + len(part) <= room:
+            groups[-1].append(part)
+        else:
+            groups.append([part])
+    for group in groups:
+        for part in group:
+            yield part, tuple(portfolio_of(member) for other in group if other is not part for member in other)
+
+
 def cut(
     units: Iterable[MissingUnit],
     sessions: Sequence[date],
@@ -169,6 +198,24 @@ def cut(
     rows     : cost of a session; where given, a batch has at most `max_rows` of it, or is one session of one portfolio.
     Every unit falls into exactly one batch. Portfolios of a batch are sorted, so equal input gives equal batches.
     """
+    batches: list[Batch] = []
+    for (start, length), members in _equal_ranges(units, sessions):
+        for low in range(0, length, max_units):
+            width = min(max_units, length - low)
+            for part in portfolio_slices(members, width, max_units=max_units, max_portfolios=max_portfolios):
+                whole = Batch(
+                    tuple(portfolio for portfolio, _ in part),
+                    tuple(sessions[start + low : start + low + width]),
+                    tuple(revisions[low : low + width] for _, revisions in part),
+                )
+                batches += [whole] if rows is None else _within(whole, rows, max_rows)
+    return batches
+
+
+def _equal_ranges(
+    units: Iterable[MissingUnit], sessions: Sequence[date]
+) -> list[tuple[tuple[int, int], list[tuple[UUID, tuple[int, ...]]]]]:
+    """By ordinal of the first session and length, ascending: the portfolios, sorted, that have just such a range, with its revisions."""
     ordinal = {session: index for index, session in enumerate(sessions)}
     by_portfolio: dict[UUID, list[MissingUnit]] = defaultdict(list)
     for unit in units:
@@ -183,19 +230,9 @@ def cut(
                 run = []
             run.append(unit)
         ranges[ordinal[run[0].session], len(run)].append((portfolio, tuple(u.revision for u in run)))
-    batches: list[Batch] = []
-    for (start, length), members in sorted(ranges.items()):
+    for members in ranges.values():
         members.sort()
-        for low in range(0, length, max_units):
-            width = min(max_units, length - low)
-            for part in portfolio_slices(members, width, max_units=max_units, max_portfolios=max_portfolios):
-                whole = Batch(
-                    tuple(portfolio for portfolio, _ in part),
-                    tuple(sessions[start + low : start + low + width]),
-                    tuple(revisions[low : low + width] for _, revisions in part),
-                )
-                batches += [whole] if rows is None else _within(whole, rows, max_rows)
-    return batches
+    return sorted(ranges.items())
 
 
 def _within(batch: Batch, rows: RowsPerSession, max_rows: int) -> Iterator[Batch]:
@@ -216,7 +253,19 @@ def _within(batch: Batch, rows: RowsPerSession, max_rows: int) -> Iterator[Batch
             yield Batch(batch.portfolios, batch.sessions[reach], (revisions[reach],))
 
 
-def rectangles(keys: Iterable[UnitKey], sessions: Sequence[date]) -> list[Work]:
-    """Completed or wanted keys as work for events: equal consecutive ranges grouped, within the limits of one event."""
-    batches = cut((MissingUnit(key.portfolio_id, key.session, 0) for key in keys), sessions)
-    return [Work(batch.portfolios, batch.first, batch.last) for batch in batches]
+def rectangles(keys: Iterable[UnitKey], sessions: Sequence[date], buckets: int = 1) -> list[Work]:
+    """Completed or wanted keys as work for events: equal consecutive ranges grouped, within the limits of one event.
+
+    buckets : partitions of the events' topic, among which the work is shared
+    """
+    works = []
+    units = (MissingUnit(key.portfolio_id, key.session, 0) for key in keys)
+    for (start, length), members in _equal_ranges(units, sessions):
+        portfolios = [portfolio for portfolio, _ in members]
+        for low in range(start, start + length, MAX_UNITS):
+            width = min(MAX_UNITS, start + length - low)
+            works += [
+                Work(tuple(part), sessions[low], sessions[low + width - 1], beside)
+                for part, beside in shared_slices(portfolios, width, buckets, lambda portfolio: portfolio)
+            ]
+    return works

@@ -108,7 +108,8 @@ async def run_embedded(
         from deploy.embedded.groups import opening_groups
 
         bus = await bus_starts.wait()
-        values |= {"kafka": bus.bootstrap, "kafka_idempotence": False}
+        # One process reads every topic: a night that is shared would only be more messages.
+        values |= {"kafka": bus.bootstrap, "kafka_idempotence": False, "kafka_partitions": 1}
         passwords = state.passwords(directory)
         token = own_token or state.token(directory)
         loading = asyncio.create_task(asyncio.to_thread(importlib.import_module, "services.coordinator.app"))

@@ -25,6 +25,11 @@ SENDS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+def topics_sent(service: str) -> tuple[str, ...]:
+    """Topics of what the service announces; of what others announce, its relay may send more."""
+    return tuple(TOPIC_OF[EVENT_TYPES[name]] for name in SENDS.get(service, ()))
+
+
 def describe(service: str, broker: KafkaBroker, namespace: str = "") -> dict[str, Any]:
     """The document of one service. `namespace` stands in front of its topics, as the broker's own have it."""
     document: dict[str, Any] = (

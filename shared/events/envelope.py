@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from shared.work import MAX_PORTFOLIOS, Phase, Work
+from shared.work import MAX_BESIDE, MAX_PORTFOLIOS, Phase, Work
 
 SPEC_VERSION = "1.0"
 TYPE_PREFIX = "leadline"
@@ -30,6 +30,8 @@ class WorkBody(BaseModel):
     portfolios: Annotated[list[UUID], Field(min_length=1, max_length=MAX_PORTFOLIOS)]
     first: Annotated[date, Field(alias="from")]
     last: Annotated[date, Field(alias="to")]
+    beside: Annotated[tuple[UUID, ...], Field(max_length=MAX_BESIDE, exclude_if=lambda beside: not beside)] = ()
+    """Portfolios of which the same is announced by messages of their own: who reads their partitions may do them at once."""
 
     @model_validator(mode="after")
     def _forwards(self) -> WorkBody:
@@ -39,10 +41,10 @@ class WorkBody(BaseModel):
 
     @classmethod
     def of(cls, work: Work) -> WorkBody:
-        return cls(portfolios=list(work.portfolios), first=work.first, last=work.last)
+        return cls(portfolios=list(work.portfolios), first=work.first, last=work.last, beside=work.beside)
 
     def rectangle(self) -> Work:
-        return Work(tuple(self.portfolios), self.first, self.last)
+        return Work(tuple(self.portfolios), self.first, self.last, self.beside)
 
 
 class Event(BaseModel, ABC):
@@ -77,7 +79,7 @@ class WorkEvent(Event):
     phase: Phase | None = None
 
     def about(self) -> list[UUID]:
-        return self.work.portfolios
+        return [*self.work.portfolios, *self.work.beside]
 
     def subject(self) -> str:
         return str(self.work.portfolios[0])

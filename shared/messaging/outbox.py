@@ -16,8 +16,9 @@ from shared.events.coordinator import PhaseRequested
 from shared.events.envelope import TENANT, Envelope, Event, WorkBody, WorkEvent
 from shared.events.services import COMPLETION
 from shared.events.topics import TOPIC_OF
+from shared.messaging.partitions import count_partitions
 from shared.telemetry import traceparent
-from shared.work import Phase, UnitKey, Work, rectangles
+from shared.work import Phase, UnitKey, Work, portfolio_slices, rectangles
 
 # Set while a message is handled, so that what it causes can be traced back to it.
 correlation: contextvars.ContextVar[str | None] = contextvars.ContextVar("correlation", default=None)
@@ -69,8 +70,9 @@ async def publish_work(
     source: str,
     phase: Phase | None = None,
 ) -> int:
-    """Announce units as rectangles of one event type; returns how many events that took."""
-    events = [kind(work=WorkBody.of(work), phase=phase) for work in rectangles(keys, sessions)]
+    """Announce units as rectangles of one event type, shared among its topic's partitions; returns how many events that took."""
+    works = rectangles(keys, sessions, count_partitions(conn, TOPIC_OF[kind]))
+    events = [kind(work=WorkBody.of(work), phase=phase) for work in works]
     await publish(conn, events, source=source)
     return len(events)
 
@@ -83,8 +85,10 @@ async def publish_completions(
 
 
 async def publish_request(conn: AsyncConnection, phase: Phase, work: Work) -> None:
-    """Publish a request for a phase of some work: what a run past its time leaves to the next one."""
-    await publish(conn, [PhaseRequested(work=WorkBody.of(work), phase=phase)], source=phase.value)
+    """Publish requests for a phase of some work: what a run past its time leaves to the next one."""
+    parts = [Work(tuple(part), work.first, work.last) for part in portfolio_slices(work.portfolios, 1)]
+    events = [PhaseRequested(work=WorkBody.of(part), phase=phase) for part in parts]
+    await publish(conn, events, source=phase.value)
 
 
 async def has_sent(conn: AsyncConnection, event_id: str | None, body: bytes | None) -> bool:

@@ -26,6 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from shared.db.engine import UNHURRIED, is_transient, limit_idle
 from shared.errors import sanitize_text
 from shared.messaging.failpoints import failpoint
+from shared.messaging.partitions import Partitions
 from shared.telemetry import OUTBOX_AGE, OUTBOX_FAILED, RELAYED, logger
 
 log = logger(__name__)
@@ -68,7 +69,10 @@ class Relay:
         service: str,
         namespace: str = "",
         keep_days: int = KEEP_SENT_DAYS,
+        partitions: Partitions | None = None,
     ) -> None:
+        """partitions : told of the topics that were sent to, which may have been given more"""
+        self._partitions = partitions
         self._engine = engine
         self._producer = producer
         self._service = service
@@ -187,6 +191,8 @@ class Relay:
             failpoint("relay.before_commit")
         failpoint("relay.after_commit")
         RELAYED.labels(self._service).inc(len(sent))
+        if self._partitions is not None:
+            await self._partitions.learn({row.topic for row in rows if row.id in set(sent)})
         unsent = [
             (row, result)
             for row, result in zip(rows, results, strict=True)

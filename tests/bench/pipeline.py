@@ -45,7 +45,7 @@ MANY_PORTFOLIOS, MANY_SYMBOLS = 5000, [f"S{number:04d}" for number in range(2000
 POSITIONS, SESSIONS, HELD_AT_NIGHT = 13, 500, 30
 POLL_SECONDS = 0.1
 # As `leadline up` has it: with the short patience of the tests the reconciler asks for what is being computed.
-PACE = {"reconcile_seconds": 15.0, "grace_seconds": 30.0, "kafka_partitions": 6}
+PACE = {"reconcile_seconds": 15.0, "grace_seconds": 30.0, "kafka_partitions": 1}
 GOALS = {"onboarding": 4.0, "night": 5.0}
 MOST_MEMORY_MB = 1500.0
 

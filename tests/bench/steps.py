@@ -76,7 +76,7 @@ def service_of(phase: Phase, database: Database, broker: TestBroker) -> Service:
         kafka=broker.bootstrap,
         kafka_namespace=f"{database.name}.",
         kafka_idempotence=broker.idempotence,
-        kafka_partitions=6,
+        kafka_partitions=1,
         as_of=LAST,
     )
     service = Service.build(phase.value, settings)

@@ -42,7 +42,7 @@ def test_units_of_each_replica_are_read_from_its_log(tmp_path: Path) -> None:
 
 
 def _night(digest: str = "1") -> Night:
-    shares = {phase: {phase: 250, f"{phase}-2": 250, f"{phase}-3": 500} for phase in processes.COMPUTING}
+    shares = {phase: {f"{phase}-{number}": 250 for number in range(4)} for phase in processes.COMPUTING}
     return Night(2.0, {"risk.results": digest}, shares, {"list of 50": [0.01, 0.02]})
 
 

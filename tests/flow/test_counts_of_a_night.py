@@ -34,6 +34,8 @@ MOST = {"ingest": 56, "factors": 42, "snapshots": 29, "risk": 45}
 LOOK = 8
 # One for each of what fell due, ingest, factors, snapshots and risk.
 MESSAGES = 5
+# So many portfolios that two partitions have enough each, whatever their ids are.
+SHARED, PARTITIONS = 110, 2
 
 pytestmark = [
     pytest.mark.timeout(300),
@@ -101,10 +103,11 @@ async def compute(leadline: Pipeline, session: date, portfolios: int) -> None:
     await leadline.quiet()
 
 
-async def night(server: Server, broker: TestBroker, portfolios: int) -> Counts:
+async def night(server: Server, broker: TestBroker, portfolios: int, partitions: int = 1) -> Counts:
     database = await databases.create(server)
     # Nobody asks for what is under way.
-    async with pipeline.running(database, broker, as_of=EVENING, reconcile_seconds=120, grace_seconds=120) as leadline:
+    patient: dict[str, Any] = {"reconcile_seconds": 120, "grace_seconds": 120, "kafka_partitions": partitions}
+    async with pipeline.running(database, broker, as_of=EVENING, **patient) as leadline:
         await insert(leadline, portfolios)
         await compute(leadline, EVENING, portfolios)
         sent = "SELECT count(*) FROM bus.outbox"
@@ -123,3 +126,14 @@ async def test_sixty_portfolios_cost_no_statement_more_than_six(server: Server, 
     for phase, most in MOST.items():
         assert 0 < few.statements[phase] <= most, few
         assert many.statements[phase] <= few.statements[phase] + LOOK, (few, many)
+
+
+async def test_a_night_cut_for_two_costs_one_that_reads_all_two_looks_a_phase(
+    server: Server, broker: TestBroker
+) -> None:
+    """It does both pieces when the first message comes; the message of the other finds nothing left to do."""
+    found = await night(server, broker, SHARED, PARTITIONS)
+
+    assert found.messages == PARTITIONS * MESSAGES
+    for phase, most in MOST.items():
+        assert 0 < found.statements[phase] <= most + 2 * LOOK, found

@@ -18,7 +18,7 @@ from shared.events.coordinator import DateDue, PhaseRequested, PortfolioDeleted
 from shared.events.services import COMPLETION
 from shared.events.topics import EVENT_TYPES, TOPIC_OF
 from shared.messaging import dead_letters, outbox
-from shared.work import Phase, UnitKey
+from shared.work import MAX_PORTFOLIOS, Phase, UnitKey, Work
 from tests.support.databases import act_as
 from tests.support.events import example
 from tests.support.ledger import SESSIONS
@@ -97,6 +97,15 @@ async def test_work_for_one_phase_says_which(db: AsyncConnection) -> None:
     asked, due = await rows(db)
     assert json.loads(str(asked["payload"]))["phase"] == "risk"
     assert json.loads(str(due["payload"]))["phase"] is None
+
+
+async def test_what_a_run_leaves_to_the_next_is_within_the_limits_of_events(db: AsyncConnection) -> None:
+    """Who reads several partitions takes more at once than one event names."""
+    many = tuple(UUID(int=number) for number in range(1, 2 * MAX_PORTFOLIOS + 2))
+    await outbox.publish_request(db, Phase.RISK, Work(many, SESSIONS[0], SESSIONS[1]))
+    asked = [PhaseRequested.model_validate_json(str(row["payload"])).work for row in await rows(db)]
+    assert [len(work.portfolios) for work in asked] == [MAX_PORTFOLIOS, MAX_PORTFOLIOS, 1]
+    assert {portfolio for work in asked for portfolio in work.portfolios} == set(many)
 
 
 async def test_a_payload_over_64_kb_is_refused_where_it_is_made(db: AsyncConnection) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from shared.db.engine import create_engine
 from shared.events import topics
 from shared.messaging import relay
+from shared.messaging.partitions import Partitions
 from shared.messaging.relay import Relay
 from tests.support.databases import Database
 
@@ -35,6 +36,10 @@ class Producer:
         self.seconds = seconds
         self.known = {GOOD, OTHER}
         self.sent: list[str] = []
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        assert topic in self.sent, "it knows those of topics that it sent to"
+        return {0, 1, 2}
 
     async def send(self, topic: str, *_: Any, **__: Any) -> asyncio.Future[None]:
         if topic not in self.known:
@@ -93,6 +98,15 @@ async def relaying(engine: AsyncEngine, request: pytest.FixtureRequest) -> Async
     yield producer
     mine.stop()
     await asyncio.wait_for(task, 20)
+
+
+async def test_what_was_sent_to_says_how_many_partitions_there_are(engine: AsyncEngine) -> None:
+    """Those that were added while the service runs: what it announces next is shared among them, too."""
+    producer: Any = Producer(KafkaTimeoutError())
+    known = Partitions(producer)
+    await announce(engine, GOOD, 2)
+    assert await Relay(engine, producer, service="coordinator", partitions=known).send_some() == 2
+    assert [known.count(topic) for topic in (GOOD, OTHER)] == [3, 1]
 
 
 @pytest.mark.parametrize("relaying", [Producer(KafkaTimeoutError(), seconds=0.3)], indirect=True)

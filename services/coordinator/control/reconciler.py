@@ -10,9 +10,10 @@ import asyncio
 import math
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -34,8 +35,10 @@ from shared.events.topics import PHASE_REQUESTED
 from shared.ledger import schedule
 from shared.ledger.schedule import Candidate
 from shared.ledger.states import HOLE_REASONS
+from shared.market.calendar import Calendar
 from shared.messaging import dead_letters, outbox, replays
 from shared.messaging.failpoints import failpoint
+from shared.messaging.partitions import count_partitions
 from shared.telemetry import (
     AWAITED,
     COVERAGE,
@@ -49,7 +52,7 @@ from shared.telemetry import (
     PROBES,
     logger,
 )
-from shared.work import CHAINED, MAX_PORTFOLIOS, MAX_UNITS, Phase, Work, portfolio_slices
+from shared.work import CHAINED, MAX_PORTFOLIOS, MAX_UNITS, Phase, Work, shared_slices
 
 log = logger(__name__)
 
@@ -216,9 +219,12 @@ class Reconciler:
         free = [candidate for candidate in candidates if candidate.portfolio_id in locked]
         # What was asked for and is not answered is asked for again when its backoff says so, so that a lost event costs seconds:
         # it is the same work. Nobody else is asked for beyond the limit.
-        works = self.rectangles(phase, [candidate for candidate in free if candidate.again], self._pace.events)
+        partitions = count_partitions(conn, PHASE_REQUESTED)
+        works = self.rectangles(
+            phase, [candidate for candidate in free if candidate.again], self._pace.events, partitions
+        )
         works += self.rectangles(
-            phase, [candidate for candidate in free if not candidate.again], self._pace.events - unanswered
+            phase, [candidate for candidate in free if not candidate.again], self._pace.events - unanswered, partitions
         )
         if not works:
             return 0
@@ -233,11 +239,11 @@ class Reconciler:
         log.info("reconciler_asked", phase=phase.value, events=len(events), portfolios=len(chosen))
         return len(events)
 
-    def rectangles(self, phase: Phase, candidates: Sequence[Candidate], budget: int) -> list[Work]:
+    def rectangles(self, phase: Phase, candidates: Sequence[Candidate], budget: int, partitions: int = 1) -> list[Work]:
         """Equal spans together, within the limits of an event; at most `budget` events, to those who have waited longest.
 
         Then the newest sessions first, because they are what people look at; snapshots from the oldest, because they are a
-        chain.
+        chain. Shared among partitions where that leaves nobody out: smaller events would reach fewer of those who wait.
 
         candidates : in the order they have waited
         """
@@ -249,15 +255,23 @@ class Reconciler:
                 continue  # a day that became a session since the calendar was read: the next turn sees it
             part = span[:MAX_UNITS] if phase in CHAINED else span[-MAX_UNITS:]
             grouped[part[0], part[-1]].append((rank, candidate.portfolio_id))
-        ranked: list[tuple[int, Work]] = []
-        for (first, last), members in grouped.items():
-            ranked += [
-                (part[0][0], Work(tuple(portfolio for _, portfolio in part), first, last))
-                for part in portfolio_slices(members, len(days.between(first, last)))
-            ]
+        ranked = _cut(grouped, days, partitions)
+        if len(ranked) > budget:
+            ranked = _cut(grouped, days, 1)
         chosen = [work for _, work in sorted(ranked, key=lambda item: item[0])[: max(0, budget)]]
         order: Any = (lambda work: work.first) if phase in CHAINED else (lambda work: -work.last.toordinal())
         return sorted(chosen, key=order)
+
+
+def _cut(
+    grouped: Mapping[tuple[date, date], Sequence[tuple[int, UUID]]], days: Calendar, partitions: int
+) -> list[tuple[int, Work]]:
+    """Events for the ranked portfolios of each span, each with the rank of its first."""
+    return [
+        (part[0][0], Work(tuple(portfolio for _, portfolio in part), first, last, beside))
+        for (first, last), members in grouped.items()
+        for part, beside in shared_slices(members, len(days.between(first, last)), partitions, itemgetter(1))
+    ]
 
 
 async def _attempt(step: Callable[[], Awaitable[object]]) -> bool:

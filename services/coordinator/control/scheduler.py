@@ -24,11 +24,13 @@ from shared.clock import Clock
 from shared.db.closures import load_closures
 from shared.db.engine import acquire_commit_order_lock, is_retried_by_loops, next_change_seq
 from shared.events.coordinator import DateDue
+from shared.events.topics import DATE_DUE
 from shared.market.calendar import HORIZON_ALARM_DAYS, HORIZON_REMEDY, Calendar, exchange_calendar
 from shared.messaging import outbox
 from shared.messaging.failpoints import failpoint
+from shared.messaging.partitions import count_partitions
 from shared.telemetry import logger
-from shared.work import UnitKey, portfolio_slices
+from shared.work import UnitKey, portfolio_slices, shared_slices
 
 log = logger(__name__)
 
@@ -47,7 +49,9 @@ class Slice:
 async def sessions_due(
     conn: AsyncConnection, days: Calendar, due: date, portfolios: Sequence[UUID] | None = None
 ) -> list[Slice]:
-    """Active portfolios, of those given or of all, that lack units up to session `due`, in slices within the limits of one event.
+    """Active portfolios, of those given or of all, that lack units up to session `due`, in slices within the limits of one batch.
+
+    In the order of the pieces that several consumers share: a slice is a transaction, and each piece in it has an event of its own.
 
     The newest unit of a portfolio is one step backwards in the primary key's index, so this is cheap at any history.
     """
@@ -70,7 +74,9 @@ async def sessions_due(
     slices = []
     for first, members in sorted(lacking.items()):
         sessions = tuple(days.between(first, due))
-        slices += [Slice(tuple(part), sessions) for part in portfolio_slices(members, len(sessions))]
+        shared = shared_slices(members, len(sessions), count_partitions(conn, DATE_DUE), lambda portfolio: portfolio)
+        ordered = [portfolio for piece, _ in shared for portfolio in piece]
+        slices += [Slice(tuple(part), sessions) for part in portfolio_slices(ordered, len(sessions))]
     return slices
 
 

@@ -24,9 +24,11 @@ from shared.clock import Clock
 from shared.db.engine import next_change_seq
 from shared.events.coordinator import PhaseRequested
 from shared.events.envelope import WorkBody
+from shared.events.topics import PHASE_REQUESTED
 from shared.ledger import schedule
 from shared.messaging import outbox
-from shared.work import Phase, portfolio_slices
+from shared.messaging.partitions import count_partitions
+from shared.work import Phase, shared_slices
 
 WHAT = ("missing", "failed", "all")
 SERVICE = "coordinator"
@@ -176,15 +178,16 @@ async def record_raised(
 
 
 async def announce(conn: AsyncConnection, spans: Iterable[Span]) -> int:
-    """One `PhaseRequested` per rectangle: equal ranges together, within the limits of one event."""
+    """One `PhaseRequested` per rectangle: equal ranges together, within the limits of one event, shared among its partitions."""
     grouped: dict[tuple[Phase, date, date, int], list[UUID]] = defaultdict(list)
     for span in spans:
         grouped[span.phase, span.first, span.last, span.units].append(span.portfolio_id)
     events = []
+    partitions = count_partitions(conn, PHASE_REQUESTED)
     for (phase, first, last, units), portfolios in sorted(grouped.items()):
         portfolios.sort()
-        for part in portfolio_slices(portfolios, units):
-            body = WorkBody(portfolios=list(part), first=first, last=last)
+        for part, beside in shared_slices(portfolios, units, partitions, lambda portfolio: portfolio):
+            body = WorkBody(portfolios=list(part), first=first, last=last, beside=beside)
             events.append(PhaseRequested(work=body, phase=phase))
     await outbox.publish(conn, events, source=SERVICE)
     return len(events)
