@@ -1,8 +1,8 @@
 """Forget what nobody needs any more: by age, some rows at a time, each slice in a transaction of its own.
 
 By default only answers to idempotency keys go, and notes of changes, without which nobody misses anything; all else is kept until a
-setting says for how long. Old risk is thinned out (`thinning.py`). What is open is never forgotten: dead letters that nobody settled, runs that still wait, events that were
-not sent.
+setting says for how long. What is open is never forgotten: dead letters that nobody settled, runs that still wait, events that were not
+sent. Old risk is thinned out (`thinning.py`), where a setting says so.
 """
 
 from __future__ import annotations

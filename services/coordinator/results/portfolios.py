@@ -13,7 +13,7 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import NotFound
-from services.coordinator.results import scorecard, sessions
+from services.coordinator.results import scorecard, sessions, thinned
 from services.coordinator.results.reasons import Entry, Made, Wait, absences, describe_reasons, documents
 from services.coordinator.results.risk import ANSWERS
 from services.coordinator.results.risk_rows import SOURCE
@@ -152,10 +152,15 @@ async def risk_document(conn: AsyncConnection, portfolio: UUID, which: str, sess
     answer = ANSWERS[which]
     chosen = await choose(conn, portfolio, Phase.RISK, session)
     columns = (_JSON.get(column, column) for column in answer.columns)
-    row = await find_row(conn, SOURCE, portfolio, chosen.session, *columns)
-    if row is None or row[answer.columns[0]] is None:
+    row = await find_row(conn, SOURCE, portfolio, chosen.session, thinned.COLUMN, *columns)
+    if row is None or (row[answer.columns[0]] is None and not row["thinned"]):
         raise NotFound(f"Portfolio {portfolio} has no {which} of session {chosen.session}.")
-    found = await envelope(conn, portfolio, row, chosen, Phase.RISK) | await asyncio.to_thread(answer.body, dict(row))
+    found = await envelope(conn, portfolio, row, chosen, Phase.RISK)
+    if row["thinned"]:
+        found |= thinned.body(which, dict(row))
+        found["reasons"] = found["reasons"] + documents([thinned.entry(which)], (), phase=Phase.RISK.value)
+    else:
+        found |= await asyncio.to_thread(answer.body, dict(row))
     if which == "risk":
         of = await scorecard.read(conn, portfolio, chosen.session)
         found |= {
