@@ -623,7 +623,8 @@ BEGIN
         JOIN risk.results r USING (portfolio_id, session)
         JOIN ledger.units u ON u.portfolio_id = r.portfolio_id AND u.session = r.session AND u.phase = 'risk'
         WHERE u.completed_revision >= u.required_revision AND u.completed_revision = r.revision
-          AND NOT r.provisional AND cardinality(r.symbols) > 0 AND r.computed_at < clock_timestamp() - interval '7 days'
+          AND NOT r.provisional AND cardinality(r.symbols) > 0 AND r.exposures IS NOT NULL
+          AND r.computed_at < clock_timestamp() - interval '7 days'
         ORDER BY r.portfolio_id, r.session LIMIT p_most
         FOR UPDATE OF r SKIP LOCKED
     )
