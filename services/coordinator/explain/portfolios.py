@@ -194,4 +194,4 @@ async def _figures(
         # Of what is worked out no session has stored why it is null.
         phase = Phase.SNAPSHOTS if answer in _ON_SNAPSHOTS else Phase.RISK
         envelope["reasons"] = envelope["reasons"] + documents(document["reasons"], (), phase=phase.value)
-    return envelope, await asyncio.to_thread(flatten, answer, thinned.kept(document))
+    return envelope, await asyncio.to_thread(flatten, answer, thinned.drop_sections(document))

@@ -57,7 +57,7 @@ def body(which: str, row: Row) -> Body:
     return dict.fromkeys(_SECTIONS[which])
 
 
-def kept(document: Mapping[str, Any]) -> Mapping[str, Any]:
+def drop_sections(document: Mapping[str, Any]) -> Mapping[str, Any]:
     """An answer without the sections that are null because they were thinned out: those have no figures, not unknown ones."""
     if not is_thinned(document):
         return document
