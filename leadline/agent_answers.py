@@ -70,7 +70,7 @@ class Exposures(Origin):
 
 @dataclass
 class Stress(Origin):
-    scenarios: list[dict[str, Any]]
+    scenarios: list[dict[str, Any]] | None
 
 
 @dataclass

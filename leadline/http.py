@@ -117,11 +117,11 @@ class Client:
         return self._call("GET", path, params=to_query(params))
 
     def find(self, path: str, **params: object) -> Any:
-        """Like `get`, but None where nothing is there yet, or of a symbol without a price. Any other failure is one."""
+        """Like `get`, but None where nothing is there yet, or no more, or of a symbol without a price. Any other failure is one."""
         try:
             return self.get(path, **params)
         except Failed as error:
-            if error.status == 404 and error.code in ("", "not_found", "no_price"):
+            if error.status == 404 and error.code in ("", "not_found", "no_price", "thinned_out"):
                 return None
             raise
 

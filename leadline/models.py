@@ -86,7 +86,7 @@ class Positions(Result):
 
 class FactorExposures(Result):
     factors: list[dict[str, Any]]
-    positions: list[dict[str, Any]]
+    positions: list[dict[str, Any]] | None
     proxies: dict[str, str | None]
 
 
@@ -101,7 +101,7 @@ class Risk(Result):
 
 
 class Stress(Result):
-    scenarios: list[dict[str, Any]]
+    scenarios: list[dict[str, Any]] | None
 
 
 class Series(TypedDict):

@@ -50,7 +50,7 @@ def gather(client: Client, portfolio_id: str, session: str | None = None, *, ful
 def _symbols(client: Client, exposures: dict[str, Any] | None, when: str | None) -> list[dict[str, Any]]:
     """What is known of each holding by itself; null where nothing is: of options and private holdings."""
     found = []
-    for symbol in [position["symbol"] for position in exposures["positions"]] if exposures else []:
+    for symbol in [position["symbol"] for position in (exposures or {}).get("positions") or ()]:
         path = f"/symbols/{quote(symbol, safe='')}"
         facts = {name: client.find(f"{path}/{name}", session=when) for name in ("factors", "metrics")}
         found.append({"symbol": symbol, **facts})

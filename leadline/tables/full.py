@@ -95,10 +95,11 @@ def exposures(console: Console, of: Mapping[str, Any]) -> None:
             words(factor["factor"]), text(factor["set"]), text(factor["quality"]), escape(words(factor["reason"]))
         )
     console.print(factors)
-    names = list(dict.fromkeys(name for position in of["positions"] for name in position["betas"]))
+    positions = of["positions"] or ()
+    names = list(dict.fromkeys(name for position in positions for name in position["betas"]))
     rows = table("Positions, betas of the joint set", "symbol", "weight", "exposure", *map(words, names), "reason")
     rows.columns[-1].justify = "left"
-    for position in of["positions"]:
+    for position in positions:
         rows.add_row(
             text(position["symbol"]), percent(position["weight"], 1), number(position["exposure_value"], 0),
             *(number(position["betas"].get(name)) for name in names), escape(words(position["reason"])),

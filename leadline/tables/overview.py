@@ -16,7 +16,7 @@ from leadline.tables import full as full_tables
 from leadline.tables import symbols as symbol_tables
 from leadline.tables.grid import table
 from leadline.tables.screen import screen
-from leadline.tables.text import DASH, count, money, percent, price, reasons_text, share, shares, words
+from leadline.tables.text import DASH, count, money, percent, price, reasons_text, share, shares, thinned_out, words
 
 PHASES = ("ingest", "factors", "snapshots", "risk")
 # Of what needs the reader, on the first screen; `leadline status` has more.
@@ -196,11 +196,13 @@ def print_overview(console: Console, document: Mapping[str, Any], *, full: bool 
         risk.factors(console, document["factor_exposures"])
         if full:
             full_tables.exposures(console, document["factor_exposures"])
-    if document["risk"]:
+    if (remedy := thinned_out(document["risk"])) is not None:
+        console.print(f"Risk of this session was thinned out. {escape(remedy)}.")
+    elif document["risk"]:
         _risk(console, document["risk"], document.get("scorecard"), full=full)
-    if document["correlations"]:
+    if document["correlations"] and remedy is None:
         correlations.correlations(console, document["correlations"], full=full)
-    if document["stress"]:
+    if document["stress"] and remedy is None:
         (stress if full else risk).stress(console, document["stress"]["scenarios"])
     if full:
         analytics.sections(console, document)

@@ -41,7 +41,7 @@ def factors(console: Console, exposures: Mapping[str, Any]) -> None:
                 )
         if rows.row_count:
             console.print(rows)
-    _options(console, exposures["positions"])
+    _options(console, exposures["positions"] or ())
 
 
 def _options(console: Console, positions: Sequence[Mapping[str, Any]]) -> None:

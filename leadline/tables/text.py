@@ -93,6 +93,12 @@ def words(reason: str | None) -> str:
     return "" if reason is None else reason.replace("_", " ")
 
 
+def thinned_out(answer: Mapping[str, Any] | None) -> str | None:
+    """How the figures are had again of a session of which they are not kept; None of any other."""
+    found = (reason["remedy"] for reason in (answer or {}).get("reasons") or () if reason["reason"] == "thinned_out")
+    return next(found, None)
+
+
 def reasons_text(reasons: Iterable[Mapping[str, Any]], limit: int = 12) -> list[str]:
     """Reasons as lines, one per cause: which figures or symbols it touches."""
     grouped: dict[str, list[str]] = {}

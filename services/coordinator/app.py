@@ -110,7 +110,7 @@ def create_app(settings: CoordinatorSettings | None = None) -> FastAPI:
         reconciler.run,
         Auditor(service.engine, service.clock).run,
         UnitRunsLoop(service.engine).run,
-        Retention(service.engine, Keep.of(chosen)).run,
+        Retention(service.engine, service.clock, Keep.of(chosen)).run,
         NotificationsLoop(service.engine, service.clock, Sender(private=chosen.webhook_private)).run,
     ]
     return _create_http_app(service, chosen, reconciler.wake, measures=True)

@@ -101,6 +101,11 @@ class CoordinatorSettings(ServiceSettings):
     keep_history_days: int | None = Field(
         default=None, ge=1, description="Days that replaced results stay; unset: for good"
     )
+    keep_risk_sessions: int | None = Field(
+        default=None,
+        ge=63,
+        description="Newest sessions of which all risk stays; of older ones month ends stay, the others are thinned out. Unset: for good",
+    )
     keep_runs_days: int | None = Field(default=None, ge=1, description="Days that finished runs stay; unset: for good")
     webhook_private: bool = Field(
         default=False,

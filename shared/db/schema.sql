@@ -1,4 +1,4 @@
--- The schema as the migrations up to 0057 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
+-- The schema as the migrations up to 0058 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
 -- Comments say why in shared/db/migrations/sql/; what each table is for is in docs/schema.md.
 -- The roles are there before (shared/db/roles.py), and all of this is leadline_owner's. Foreign keys never leave a schema.
 
@@ -596,6 +596,50 @@ AS $function$
         WHERE s.portfolio_id = k.portfolio_id AND s.phase = k.phase
     )
     SELECT r.portfolio_id, r.session, r.phase FROM raised r
+$function$;
+
+CREATE OR REPLACE FUNCTION ledger.thin_results(p_portfolios uuid[], p_before date, p_most integer)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_temp'
+AS $function$
+DECLARE
+    thinned bigint;
+BEGIN
+    IF p_before > (clock_timestamp() - interval '60 days')::date THEN
+        RAISE EXCEPTION 'risk of every session is kept for sixty days at least';
+    END IF;
+    WITH listed AS MATERIALIZED (
+        SELECT portfolio_id, session, lag(session) OVER own AS earlier, lead(session) OVER own AS later
+        FROM risk.results WHERE portfolio_id = ANY (p_portfolios) WINDOW own AS (PARTITION BY portfolio_id ORDER BY session)
+    ), between_kept AS (
+        SELECT portfolio_id, session FROM listed
+        WHERE session < p_before AND earlier IS NOT NULL AND date_trunc('month', later) = date_trunc('month', session)
+        EXCEPT
+        SELECT portfolio_id, session FROM risk.results WHERE portfolio_id = ANY (p_portfolios) AND thinned_revision = revision
+    ), due AS (
+        SELECT r.portfolio_id, r.session FROM between_kept
+        JOIN risk.results r USING (portfolio_id, session)
+        JOIN ledger.units u ON u.portfolio_id = r.portfolio_id AND u.session = r.session AND u.phase = 'risk'
+        WHERE u.completed_revision >= u.required_revision AND u.completed_revision = r.revision
+          AND NOT r.provisional AND cardinality(r.symbols) > 0 AND r.exposures IS NOT NULL
+          AND r.computed_at < clock_timestamp() - interval '7 days'
+        ORDER BY r.portfolio_id, r.session LIMIT p_most
+        FOR UPDATE OF r SKIP LOCKED
+    )
+    UPDATE risk.results r SET
+        thinned_revision = r.revision, risk = '{}', symbols = NULL, weights = NULL, exposure_values = NULL, betas = NULL,
+        beta_reasons = NULL, greeks = NULL, realized_252 = NULL, forecast_21 = NULL, har = NULL, series_reasons = NULL,
+        excluded = NULL, contributions = NULL, contribution_shares = NULL, model_factors = NULL, factor_shares = NULL,
+        factor_correlations = NULL, correlations = NULL, correlation_n_obs = NULL, clusters = NULL, shrinkage = NULL,
+        mean_correlation = NULL, stress_reasons = NULL, stress_shocks = NULL, stress_capped = NULL, stress_direct = NULL,
+        stress_propagated = NULL, uncovered_value = NULL, tilts = NULL, duration_as_of = NULL, tail_parts = NULL, nav = NULL,
+        shocks_id = NULL
+    FROM due WHERE r.portfolio_id = due.portfolio_id AND r.session = due.session;
+    GET DIAGNOSTICS thinned = ROW_COUNT;
+    RETURN thinned;
+END
 $function$;
 
 CREATE OR REPLACE FUNCTION ledger.withdraw(p_portfolio uuid, p_before date)
@@ -1785,6 +1829,7 @@ CREATE TABLE risk.results (
     tail_parts          double precision[],
     nav                 double precision,
     shocks_id           uuid,
+    thinned_revision    bigint,
     CONSTRAINT results_pkey PRIMARY KEY (portfolio_id, session),
     CONSTRAINT results_quality_check CHECK ((quality = ANY (ARRAY['complete'::text, 'partial'::text])))
 ) WITH (fillfactor=100);
@@ -1794,7 +1839,8 @@ ALTER TABLE risk.results ALTER stress_shocks SET STORAGE EXTERNAL;
 ALTER TABLE risk.results ALTER stress_direct SET STORAGE EXTERNAL;
 ALTER TABLE risk.results ALTER stress_propagated SET STORAGE EXTERNAL;
 ALTER TABLE risk.results ENABLE ROW LEVEL SECURITY;
-CREATE TRIGGER keep_history AFTER DELETE OR UPDATE ON risk.results FOR EACH ROW EXECUTE FUNCTION ledger.keep_history('results_history');
+CREATE INDEX results_thinned ON risk.results USING btree (portfolio_id, session) WHERE (thinned_revision = revision);
+CREATE TRIGGER keep_history AFTER DELETE OR UPDATE ON risk.results FOR EACH ROW WHEN ((old.thinned_revision IS DISTINCT FROM old.revision)) EXECUTE FUNCTION ledger.keep_history('results_history');
 CREATE TRIGGER note_delete BEFORE DELETE ON risk.results FOR EACH ROW WHEN ((current_setting('leadline.noted'::text, true) IS DISTINCT FROM (old.portfolio_id)::text)) EXECUTE FUNCTION ledger.note_portfolio_change();
 CREATE TRIGGER note_insert BEFORE INSERT ON risk.results FOR EACH ROW WHEN ((current_setting('leadline.noted'::text, true) IS DISTINCT FROM (new.portfolio_id)::text)) EXECUTE FUNCTION ledger.note_portfolio_change();
 CREATE TRIGGER note_truncate AFTER TRUNCATE ON risk.results FOR EACH STATEMENT EXECUTE FUNCTION ledger.note_portfolio_change();
@@ -1855,6 +1901,7 @@ CREATE TABLE risk.results_history (
     tail_parts          double precision[],
     nav                 double precision,
     shocks_id           uuid,
+    thinned_revision    bigint,
     replaced_at         timestamp with time zone NOT NULL
 );
 ALTER TABLE risk.results_history ALTER betas SET STORAGE EXTERNAL;
@@ -2485,6 +2532,8 @@ REVOKE EXECUTE ON FUNCTION ledger.release_withheld(uuid[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ledger.release_withheld(uuid[]) TO leadline_ingest;
 REVOKE EXECUTE ON FUNCTION ledger.require(uuid[],date[],date[],ledger.phase[],bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ledger.require(uuid[],date[],date[],ledger.phase[],bigint) TO leadline_api, leadline_coordinator, leadline_ingest, leadline_risk;
+REVOKE EXECUTE ON FUNCTION ledger.thin_results(uuid[],date,integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger.thin_results(uuid[],date,integer) TO leadline_coordinator;
 REVOKE EXECUTE ON FUNCTION ledger.withdraw(uuid,date) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ledger.withdraw(uuid,date) TO leadline_api, leadline_coordinator;
 REVOKE EXECUTE ON FUNCTION ledger.withdraw_after(uuid[],date) FROM PUBLIC;

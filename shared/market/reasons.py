@@ -88,6 +88,7 @@ class ReasonCode(StrEnum):
     NO_FUND_HOLDINGS = "no_fund_holdings"
     # Work
     BLOCKED = "blocked"
+    THINNED_OUT = "thinned_out"
 
 
 # Why a session has no price: what ingest stores of an absence, and what snapshots and risk read there.
@@ -489,6 +490,12 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "nav",
         "you",
         "Mend what the error names, then `leadline rerun ID --what failed`",
+    ),
+    ReasonCode.THINNED_OUT: ReasonInfo(
+        "The session is older than those of which all risk is kept (`LEADLINE_KEEP_RISK_SESSIONS`), and no month's last",
+        "figure",
+        "you",
+        "Work it out again, to the same digits: `leadline rerun ID --phase risk --what all --from DAY --to DAY`; it stays for a week",
     ),
 }
 

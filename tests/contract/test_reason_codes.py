@@ -26,7 +26,7 @@ HOMONYMS: dict[str, frozenset[str]] = {
     "services/coordinator/api/examples_analytics.py": frozenset({"stale"}),
     "services/coordinator/api/models/analytics.py": frozenset({"stale"}),
     "services/coordinator/api/models/common.py": frozenset({"not_found"}),
-    "services/coordinator/api/problem_codes.py": frozenset({"not_found", "not_fetched"}),
+    "services/coordinator/api/problem_codes.py": frozenset({"not_found", "not_fetched", "thinned_out"}),
     "services/coordinator/api/models/people.py": frozenset({"expired"}),
     "services/coordinator/api/models/tokens.py": frozenset({"expired"}),
     "services/coordinator/api/people.py": frozenset({"expired"}),

@@ -336,6 +336,7 @@ def test_no_name_stands_twice() -> None:
         ("LEADLINE_KEEP_DEAD_LETTERS_DAYS", ["coordinator"]),
         ("LEADLINE_KEEP_HISTORY_DAYS", ["coordinator"]),
         ("LEADLINE_KEEP_RUNS_DAYS", ["coordinator"]),
+        ("LEADLINE_KEEP_RISK_SESSIONS", ["coordinator"]),
         ("LEADLINE_GRACE_SECONDS", ["coordinator"]),
         ("LEADLINE_LOG_LEVEL", list(SERVICES)),
         ("LEADLINE_POOL_SIZE", list(SERVICES)),

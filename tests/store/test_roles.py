@@ -50,6 +50,7 @@ MAY_CALL = {
         "withdraw_after",
         "withdraw_session",
         "drop_history",
+        "thin_results",
         "forget_portfolio_changes",
     },
     "ingest": {"require", "withhold", "release_withheld"},

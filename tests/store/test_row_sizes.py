@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -35,6 +36,8 @@ BUDGET: Mapping[tuple[str, ...], tuple[int, int]] = {
 }
 ROW = (6_300, 11_000)
 SHARED_BY_A_SESSION = 2_800
+# Whatever it holds: nothing of a holding is left.
+THINNED_OUT = 1_300
 SESSIONS = 3
 
 
@@ -44,6 +47,18 @@ async def sizes(conn: AsyncConnection, expression: str, portfolios: tuple[object
         {"of": list(portfolios)},
     )
     return float(found)
+
+
+async def thin_middle_session(conn: AsyncConnection, portfolio: UUID) -> float:
+    """Bytes of the row that is left."""
+    await conn.execute(text("UPDATE risk.results SET computed_at = computed_at - interval '8 days'"))
+    await conn.execute(
+        text("""INSERT INTO ledger.units (portfolio_id, session, phase, required_revision, completed_revision)
+                SELECT portfolio_id, session, 'risk', 1, 1 FROM risk.results""")
+    )
+    thin = text("SELECT ledger.thin_results(ARRAY[CAST(:of AS uuid)], '2020-12-30', 10)")
+    assert await conn.scalar(thin, {"of": portfolio}) == 1
+    return await sizes(conn, "pg_column_size(r) * CAST(thinned_revision IS NOT NULL AS int)", (portfolio,))
 
 
 def test_every_column_has_a_budget() -> None:
@@ -75,6 +90,7 @@ async def test_a_portfolio_session_stays_within_its_bytes(server: Server) -> Non
             ).one()
             assert shocks[0] == SESSIONS, "portfolios of one session share one row"
             assert shocks[1] <= SHARED_BY_A_SESSION
+            assert await thin_middle_session(conn, of.steady) <= THINNED_OUT
     finally:
         await admin.dispose()
         await databases.drop(database)

@@ -58,6 +58,10 @@ CODES: tuple[ProblemCode, ...] = (
     ProblemCode("no_price", 404, "A symbol has no price in the whole window of its figures.", "`detail` has the reason."),
     ProblemCode("http", 404, "There is no such path, or it does not know the method.", "See `Allow`, and `/openapi.json`."),
     ProblemCode(
+        "thinned_out", 404, "Of the session only what ranges are made of is kept, not the figure or holdings that are asked about.",
+        "Work the session out again: `leadline rerun ID --phase risk --what all --from DAY --to DAY`.",
+    ),
+    ProblemCode(
         "not_acceptable", 406, "The answer cannot be had in the form that was asked for.",
         "Send `Accept: application/json`, or `text/csv` for a table.",
     ),

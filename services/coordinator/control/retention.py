@@ -1,8 +1,8 @@
 """Forget what nobody needs any more: by age, some rows at a time, each slice in a transaction of its own.
 
 By default only answers to idempotency keys go, and notes of changes, without which nobody misses anything; all else is kept until a
-setting says for how long. What is open is never forgotten: dead letters that nobody settled, runs that still wait, events that were
-not sent.
+setting says for how long. What is open is never forgotten: dead letters that nobody settled, runs that still wait, events that were not
+sent. Old risk is thinned out (`thinning.py`), where a setting says so.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.coordinator.control.thinning import thin_results
 from services.coordinator.settings import CoordinatorSettings
+from shared.clock import Clock
 from shared.db.engine import is_retried_by_loops
 from shared.ledger import portfolio_changes
 from shared.telemetry import FORGOTTEN, logger
@@ -29,6 +31,7 @@ SLICE = 5_000
 class Keep:
     """For how many days; None: for good.
 
+    risk_sessions : of which all risk stays
     keys : idempotency keys of a tenant at a time, the oldest go first: who sends many pushes out nobody else's
     """
 
@@ -37,6 +40,7 @@ class Keep:
     dead_letters: int | None = None
     history: int | None = None
     runs: int | None = None
+    risk_sessions: int | None = None
 
     @classmethod
     def of(cls, settings: CoordinatorSettings) -> Keep:
@@ -46,6 +50,7 @@ class Keep:
             settings.keep_dead_letters_days,
             settings.keep_history_days,
             settings.keep_runs_days,
+            settings.keep_risk_sessions,
         )
 
 
@@ -125,8 +130,9 @@ async def _delete_in_slices(
 class Retention:
     """Forgets once an hour until cancelled, the first time a minute after the start."""
 
-    def __init__(self, engine: AsyncEngine, keep: Keep) -> None:
+    def __init__(self, engine: AsyncEngine, clock: Clock, keep: Keep) -> None:
         self._engine = engine
+        self._clock = clock
         self._keep = keep
 
     async def run(self) -> None:
@@ -134,9 +140,11 @@ class Retention:
         while True:
             try:
                 gone = await forget(self._engine, self._keep)
+                if self._keep.risk_sessions is not None:
+                    gone["thinned_results"] = await thin_results(self._engine, self._clock, self._keep.risk_sessions)
                 for what, rows in gone.items():
                     FORGOTTEN.labels(what).inc(rows)
-                if gone:
+                if any(gone.values()):
                     log.info("forgotten", **gone)
             except Exception as error:
                 if not is_retried_by_loops(error):

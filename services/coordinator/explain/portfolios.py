@@ -26,6 +26,7 @@ from services.coordinator.results import (
     portfolios,
     sector_exposures,
     snapshot_rows,
+    thinned,
     valued_lots,
 )
 from services.coordinator.results.figures import Name, flatten, join_name
@@ -78,7 +79,12 @@ async def _explain_figure(
     conn: AsyncConnection, portfolio: UUID, figure: str, envelope: Mapping[str, Any], figures: Mapping[Name, Any]
 ) -> dict[str, Any]:
     # Off the event loop: names that are close are looked for among tens of thousands.
-    name, formula = await asyncio.to_thread(find_figure, figure, figures, envelope["session"])
+    try:
+        name, formula = await asyncio.to_thread(find_figure, figure, figures, envelope["session"])
+    except NotFound:
+        if thinned.is_thinned(envelope):
+            raise thinned.ThinnedOut(envelope["session"]) from None
+        raise
     scope = await scope_of(conn, portfolio, date.fromisoformat(envelope["session"]), formula, name, figures)
     script = await portfolio_sources.script(conn, scope) if Source.SCENARIO in formula.sources else None
     return {
@@ -189,4 +195,4 @@ async def _figures(
         # Of what is worked out no session has stored why it is null.
         phase = Phase.SNAPSHOTS if answer in _ON_SNAPSHOTS else Phase.RISK
         envelope["reasons"] = envelope["reasons"] + documents(document["reasons"], (), phase=phase.value)
-    return envelope, await asyncio.to_thread(flatten, answer, document)
+    return envelope, await asyncio.to_thread(flatten, answer, thinned.drop_sections(document))

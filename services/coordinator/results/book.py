@@ -13,7 +13,7 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import NotFound
-from services.coordinator.results import option_values, portfolios
+from services.coordinator.results import option_values, portfolios, thinned
 from services.coordinator.results.portfolios import Session
 from shared.arrays import BoolMatrix, FloatMatrix, FloatVector
 from shared.market.option_terms import Terms
@@ -82,12 +82,14 @@ class Book:
 
 
 async def read(conn: AsyncConnection, portfolio: UUID, session: date | None, *, phase: Phase = Phase.RISK) -> Book:
-    """The book of a session, by default the newest one that is complete. `NotFound` where there are no such figures.
+    """The book of a session, by default the newest one that is complete. `NotFound` where there are no such figures, or no more.
 
     phase : with `Phase.SNAPSHOTS` without exposures, and so also where there is no risk yet
     """
     chosen = await portfolios.choose(conn, portfolio, phase, session)
     risk = await _risk(conn, portfolio, chosen.session) if phase is Phase.RISK else None
+    if risk is not None and risk["thinned"]:
+        raise thinned.ThinnedOut(chosen.session)
     snapshot = await _snapshot(conn, portfolio, chosen.session)
     if snapshot is None or (phase is Phase.RISK and (risk is None or risk["proxies"] is None or risk["betas"] is None)):
         raise NotFound(f"Portfolio {portfolio} has no {phase.value} figures of session {chosen.session}.")
@@ -97,9 +99,9 @@ async def read(conn: AsyncConnection, portfolio: UUID, session: date | None, *, 
 
 async def _risk(conn: AsyncConnection, portfolio: UUID, session: date) -> RowMapping | None:
     rows = await conn.execute(
-        text("""
+        text(f"""
             SELECT session, revision, model_version, computed_at, quality, coverage, provisional, CAST(reasons AS text) AS reasons,
-                   exposures, symbols, exposure_values, betas, proxies, greeks
+                   exposures, symbols, exposure_values, betas, proxies, greeks, {thinned.COLUMN}
             FROM risk.results WHERE portfolio_id = :id AND session = :session
         """),
         {"id": portfolio, "session": session},

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.compute.scorecard import Record, score
 from services.coordinator.errors import Invalid
-from services.coordinator.results import scorecard, worked_out_series
+from services.coordinator.results import scorecard, thinned, worked_out_series
 from services.coordinator.results.figures import Name, flatten
 from services.coordinator.results.named_values import Values, select_figures, unknown_figure
 from services.coordinator.results.portfolios import SNAPSHOT_FIELDS, require_portfolio
@@ -44,7 +44,8 @@ async def read(
     strict : refuse a name that no session has; else it is null throughout
 
     `stale` says of each session whether what it shows is behind what is required; `reasons` are those stored with the sessions and those
-    of what is worked out when asked, each once with the first and last session it stands beside.
+    of what is worked out when asked, each once with the first and last session it stands beside. Of sessions that were thinned out names
+    are not known any more: where there are any, none is refused.
     """
     await require_portfolio(conn, portfolio)
     wanted = _by_answer(figures)
@@ -52,12 +53,15 @@ async def read(
     units = await _units(conn, window, {"snapshots" if answer in _ON_SNAPSHOTS else "risk" for answer in wanted})
     values: Values = {}
     told: list[tuple[date, Mapping[str, Any]]] = []
+    gone = await _find_thinned(conn, window, wanted)
     for answer, names in wanted.items():
+        known = strict and not (gone and answer in thinned.FIGURES)
         if answer in _WORKED_OUT:
-            found, why = await _WORKED_OUT[answer](conn, window, names, strict=strict)
+            found, why = await _WORKED_OUT[answer](conn, window, names, strict=known)
             values, told = values | found, [*told, *why]
         else:
-            values |= await _READERS[answer](conn, window, names, strict=strict)
+            values |= await _READERS[answer](conn, window, names, strict=known)
+    told += [(session, thinned.entry(answer)) for answer in wanted if answer in thinned.FIGURES for session in gone]
     sessions = sorted({row.session for row in units})
     stale = {row.session for row in units if row.stale}
     return {
@@ -105,6 +109,13 @@ async def _units(conn: AsyncConnection, window: Mapping[str, Any], phases: Itera
         {**window, "phases": list(phases)},
     )
     return rows.all()
+
+
+async def _find_thinned(conn: AsyncConnection, window: Mapping[str, Any], wanted: Iterable[str]) -> list[date]:
+    """The sessions that lack figures of what is asked for, because they were thinned out."""
+    if not any(answer in thinned.FIGURES for answer in wanted):
+        return []
+    return await thinned.find_sessions(conn, window["id"], window["first"], window["last"])
 
 
 def _reasons(units: Sequence[Any], told: Sequence[tuple[date, Mapping[str, Any]]]) -> list[dict[str, Any]]:
@@ -208,17 +219,19 @@ async def _arrays(conn: AsyncConnection, window: Mapping[str, Any], names: Seque
     )
     rows = await conn.execute(
         text(f"""
-            SELECT session, coverage, {columns} FROM {SOURCE}
+            SELECT session, coverage, {thinned.COLUMN}, {columns} FROM {SOURCE}
             WHERE portfolio_id = :id AND session BETWEEN :first AND :last ORDER BY session
         """),
         window,
     )
-    found = [dict(row) for row in rows.mappings() if row[answer.columns[0]] is not None]
+    found = [dict(row) for row in rows.mappings() if row[answer.columns[0]] is not None or row["thinned"]]
+
+    def figures(row: Mapping[str, Any]) -> Mapping[Name, Any]:
+        body = thinned.body(which, row) if row["thinned"] else answer.body(row)
+        return flatten(which, {**body, "coverage": row["coverage"]})
+
     return await asyncio.to_thread(
-        select_figures,
-        ((row["session"], flatten(which, {**answer.body(row), "coverage": row["coverage"]})) for row in found),
-        names,
-        strict=strict,
+        select_figures, ((row["session"], figures(row)) for row in found), names, strict=strict
     )
 
 

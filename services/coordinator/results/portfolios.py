@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.compute.scorecard import ANSWERED_TAIL
 from services.coordinator.errors import NotFound
-from services.coordinator.results import scorecard, sessions
+from services.coordinator.results import scorecard, sessions, thinned
 from services.coordinator.results.reasons import describe_reasons, documents
 from services.coordinator.results.risk import ANSWERS
 from services.coordinator.results.risk_rows import SOURCE
@@ -134,12 +134,15 @@ async def risk_document(conn: AsyncConnection, portfolio: UUID, which: str, sess
         raise ValueError(f"risk stores no {which!r}")
     answer = ANSWERS[which]
     columns = (_JSON.get(column, column) for column in answer.columns)
-    chosen, row = await choose_with_row(conn, portfolio, Phase.RISK, session, SOURCE, *columns)
-    if row is None or row[answer.columns[0]] is None:
+    chosen, row = await choose_with_row(conn, portfolio, Phase.RISK, session, SOURCE, thinned.COLUMN, *columns)
+    if row is None or (row[answer.columns[0]] is None and not row["thinned"]):
         raise NotFound(f"Portfolio {portfolio} has no {which} of session {chosen.session}.")
-    found = await envelope(conn, portfolio, row, chosen, Phase.RISK) | await offload(
-        len(row["symbols"]), lambda: answer.body(dict(row))
-    )
+    found = await envelope(conn, portfolio, row, chosen, Phase.RISK)
+    if row["thinned"]:
+        found |= thinned.body(which, dict(row))
+        found["reasons"] = found["reasons"] + documents([thinned.entry(which)], (), phase=Phase.RISK.value)
+    else:
+        found |= await offload(len(row["symbols"]), lambda: answer.body(dict(row)))
     if which == "risk":
         of = await scorecard.read(conn, portfolio, chosen.session, tails=[ANSWERED_TAIL])
         found |= {

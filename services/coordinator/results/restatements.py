@@ -11,6 +11,7 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import Invalid
+from services.coordinator.results import thinned
 from services.coordinator.results.figures import Name, flatten, join_name
 from services.coordinator.results.portfolios import SNAPSHOT_FIELDS, require_portfolio
 from services.coordinator.results.risk import ANSWERS
@@ -104,10 +105,12 @@ def _parse(cursor: str | None) -> dict[str, Any]:
 
 async def _changes(conn: AsyncConnection, portfolio: UUID, row: RowMapping, prefix: str) -> list[dict[str, Any]]:
     read = _snapshot if row["phase"] == "snapshots" else _risk
-    old, _ = await read(conn, portfolio, row["session"], row["revision"], exactly=True)
-    new, revision = await read(conn, portfolio, row["session"], row["revision"], exactly=False)
-    # A lot or symbol that is new or gone is no figure that changed its value on one side: it is null there.
-    names = [name for name in {**old, **new} if join_name(name).startswith(prefix)]
+    old, _, _ = await read(conn, portfolio, row["session"], row["revision"], exactly=True)
+    new, revision, whole = await read(conn, portfolio, row["session"], row["revision"], exactly=False)
+    # A lot or symbol that is new or gone is no figure that changed its value on one side: it is null there. What was thinned out since
+    # may have changed or not: nothing is said of it.
+    both = {**old, **new} if whole else new
+    names = [name for name in both if join_name(name).startswith(prefix)]
     return [
         {
             "session": row["session"].isoformat(),
@@ -157,11 +160,11 @@ async def _version(
 
 async def _snapshot(
     conn: AsyncConnection, portfolio: UUID, session: date, revision: int, *, exactly: bool
-) -> tuple[dict[Name, Any], int | None]:
+) -> tuple[dict[Name, Any], int | None, bool]:
     columns = ", ".join(f"r.{column}" for column in SNAPSHOT_FIELDS)
     row = await _version(conn, "snapshots.snapshots", columns, portfolio, session, revision, exactly=exactly)
     if row is None:
-        return {}, None
+        return {}, None, True
     figures: dict[Name, Any] = {("snapshots", key): to_json(row[key]) for key in SNAPSHOT_FIELDS if key not in _ASIDE}
     lots = await _version(
         conn,
@@ -178,12 +181,13 @@ async def _snapshot(
             value = lots[column][index]
             name = "symbol" if column == "symbols" else column
             figures["positions", str(position), name] = to_json(value / 10_000 if column in _MONEY else value)
-    return figures, row["revision"]
+    return figures, row["revision"], True
 
 
 async def _risk(
     conn: AsyncConnection, portfolio: UUID, session: date, revision: int, *, exactly: bool
-) -> tuple[dict[Name, Any], int | None]:
+) -> tuple[dict[Name, Any], int | None, bool]:
+    """With whether all figures are there: a row that was thinned out has some of them."""
     columns = sorted(
         {column for answer in ANSWERS.values() for column in answer.columns} | {"revision", "quality", "coverage"}
     )
@@ -195,7 +199,7 @@ async def _risk(
     row = await _version(
         conn,
         "risk.results",
-        listed,
+        f"{listed}, {thinned.COLUMN}",
         portfolio,
         session,
         revision,
@@ -203,12 +207,15 @@ async def _risk(
         source=REFERENCES,
     )
     if row is None:
-        return {}, None
+        return {}, None, True
     figures: dict[Name, Any] = {("risk", "quality"): row["quality"], ("risk", "coverage"): to_json(row["coverage"])}
     for name, answer in ANSWERS.items():
-        if row[answer.columns[0]] is not None:
+        if row["thinned"]:
+            left = thinned.body(name, row)
+            figures |= flatten(name, {key: value for key, value in left.items() if value is not None})
+        elif row[answer.columns[0]] is not None:
             figures |= flatten(name, answer.body({key: _value(key, row) for key in row}))
-    return figures, row["revision"]
+    return figures, row["revision"], not row["thinned"]
 
 
 def _value(key: str, row: Mapping[str, Any]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from services.coordinator.api.models.common import Answer, Envelope, Number, Quality, Reason
-from services.coordinator.api.models.risk import ExcludedHolding
+from services.coordinator.api.models.risk import GONE, ExcludedHolding
 
 
 class Snapshot(Answer):
@@ -117,7 +117,7 @@ class PositionExposure(Answer):
 class FactorExposures(Envelope):
     proxies: dict[str, str | None]
     factors: list[FactorExposure]
-    positions: list[PositionExposure]
+    positions: list[PositionExposure] | None = Field(description=GONE)
 
 
 class ScorecardForecast(Answer):
@@ -173,14 +173,14 @@ class FactorMatrix(Answer):
 
 
 class Correlations(Envelope):
-    labels: list[str]
-    matrix: list[list[Number]]
-    n_obs: list[list[int | None]]
+    labels: list[str] | None = Field(description=GONE)
+    matrix: list[list[Number]] | None
+    n_obs: list[list[int | None]] | None
     shrinkage: Number
     mean_abs: Number
     clusters: list[list[str]] | None
-    excluded: list[ExcludedHolding]
-    factors: FactorMatrix
+    excluded: list[ExcludedHolding] | None
+    factors: FactorMatrix | None
 
 
 class StressLeg(Answer):
@@ -209,4 +209,4 @@ class Scenario(Answer):
 
 
 class Stress(Envelope):
-    scenarios: list[Scenario]
+    scenarios: list[Scenario] | None = Field(description=GONE)

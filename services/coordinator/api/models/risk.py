@@ -8,6 +8,8 @@ from pydantic import Field
 
 from services.coordinator.api.models.common import Answer, Envelope, Number
 
+GONE = "Null where the session was thinned out, with the reason `thinned_out`"
+
 
 class Trend(Answer):
     z: Number = Field(description="Of the ratio of this month's root mean square return to the month's before")
@@ -198,10 +200,11 @@ class CoveredOnly(Answer):
 
 
 class Risk(Envelope):
-    """Sections that the model's version does not know are absent; a withheld one is null with its reason."""
+    """Sections that the model's version does not know are absent; a withheld one is null with its reason. Of a session that was thinned
+    out all but the scorecard are."""
 
     volatility: Volatilities | None = None
-    positions: list[PositionRisk]
+    positions: list[PositionRisk] | None = Field(description=GONE)
     beta: PortfolioBeta | None = None
     decomposition: Decomposition | None
     var: list[TailFigure] | None = None

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.context import Context
 from services.coordinator.errors import Contradictory, NotFound
-from services.coordinator.results import grid
+from services.coordinator.results import grid, portfolios, thinned
 from services.coordinator.web.rendering import live_part, page
 from services.coordinator.web.routes.common import Day, portfolio_header
 from services.coordinator.web.texts import gettext as _
@@ -45,23 +45,33 @@ async def part_page(
     *,
     asked: bool = False,
 ) -> Response:
-    """A part whose figures may not be there yet: without any, the page says how far it is.
+    """A part whose figures may not be there yet, or no more: without any, the page says how far it is, or how they are had again.
 
     asked : the reader named a range; one without figures is then refused, and not a matter of waiting
     """
     async with snapshot(context.engine) as conn:
         _, head, _ = await portfolio_header(conn, context, portfolio_id, session)
         lane = await strip_of(conn, context, portfolio_id)
-        found = None
+        found, gone = None, False
         if head.session is not None:
             try:
                 found = await view(conn, date.fromisoformat(head.session))
+            except thinned.ThinnedOut:
+                gone = True
             except NotFound:
                 if asked:
                     raise
                 # Values are there and risk is not yet.
                 found = None
-    return page(request, f"{part}.html", **live_header(head, lane), part=part, view=found)
+    return page(request, f"{part}.html", **live_header(head, lane), part=part, view=found, thinned=gone)
+
+
+async def whole_risk(conn: AsyncConnection, portfolio_id: UUID, which: str, on: date) -> dict[str, Any]:
+    """What risk stored of the session, as `portfolios.risk_document` has it. Raises `ThinnedOut` where only its exposures are left."""
+    found = await portfolios.risk_document(conn, portfolio_id, which, on)
+    if which != "exposures" and thinned.is_thinned(found):
+        raise thinned.ThinnedOut(on)
+    return found
 
 
 def assert_in_order(first: date | None, last: date) -> None:

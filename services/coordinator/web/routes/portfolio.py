@@ -33,7 +33,7 @@ from services.coordinator.runs import store as runs
 from services.coordinator.web.rendering import digest, page, text_of
 from services.coordinator.web.routes.common import Session, portfolio_header, runs_up_to_date
 from services.coordinator.web.routes.common import router as made
-from services.coordinator.web.routes.parts import From, To, live_header, part_page, strip_of
+from services.coordinator.web.routes.parts import From, To, live_header, part_page, strip_of, whole_risk
 from services.coordinator.web.routes.questions import USUAL_SHARE, Share, liquidity_of, replay_of
 from services.coordinator.web.texts import locale
 from services.coordinator.web.views import correlations as correlation_views
@@ -103,7 +103,7 @@ async def _var(conn: AsyncConnection, portfolio_id: UUID, session: date) -> floa
         found = await portfolios.risk_document(conn, portfolio_id, "risk", session)
     except NotFound:
         return None
-    said = [item["var"] for item in found["var"] if (item["method"], item["level"]) == ("historical", 0.95)]
+    said = [item["var"] for item in found["var"] or () if (item["method"], item["level"]) == ("historical", 0.95)]
     return said[0] if said else None
 
 
@@ -116,7 +116,7 @@ async def risk(request: Request, portfolio_id: UUID, context: Ctx, session: Sess
 
 
 async def risk_of(conn: AsyncConnection, portfolio_id: UUID, on: date) -> dict[str, Any]:
-    found = await portfolios.risk_document(conn, portfolio_id, "risk", on)
+    found = await whole_risk(conn, portfolio_id, "risk", on)
     # A portfolio that is young has no forecast yet on any session.
     over_time = await figure_series.read(conn, portfolio_id, risk_views.OVER_TIME, None, on, strict=False)
     exceeded = scorecard.exceedances(await scorecard.forecast_rows(conn, portfolio_id, on))
@@ -127,7 +127,7 @@ async def risk_of(conn: AsyncConnection, portfolio_id: UUID, on: date) -> dict[s
 @router.get("/p/{portfolio_id}/factors")
 async def factors(request: Request, portfolio_id: UUID, context: Ctx, session: Session = None) -> Response:
     async def view(conn: AsyncConnection, on: date) -> dict[str, Any]:
-        return factor_views.view(str(portfolio_id), await portfolios.risk_document(conn, portfolio_id, "exposures", on))
+        return factor_views.view(str(portfolio_id), await whole_risk(conn, portfolio_id, "exposures", on))
 
     return await part_page(request, context, portfolio_id, session, "factors", view)
 
@@ -145,7 +145,7 @@ async def stress(
     """With `from` and `to` also that stretch of the past with what the session holds."""
 
     async def view(conn: AsyncConnection, on: date) -> dict[str, Any]:
-        found = await portfolios.risk_document(conn, portfolio_id, "stress", on)
+        found = await whole_risk(conn, portfolio_id, "stress", on)
         replayed = await replay_of(conn, context.clock, portfolio_id, on, first, last)
         return stress_views.view(str(portfolio_id), found, scenario) | {"replay": replayed}
 
@@ -161,7 +161,7 @@ async def correlations(
     order: Literal["clusters", "names"] = "clusters",
 ) -> Response:
     async def view(conn: AsyncConnection, on: date) -> dict[str, Any]:
-        found = await portfolios.risk_document(conn, portfolio_id, "correlations", on)
+        found = await whole_risk(conn, portfolio_id, "correlations", on)
         return correlation_views.view(str(portfolio_id), found, order)
 
     return await part_page(request, context, portfolio_id, session, "correlations", view)

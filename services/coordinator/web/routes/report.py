@@ -15,7 +15,7 @@ from services.coordinator.context import Context, Ctx
 from services.coordinator.errors import NotFound
 from services.coordinator.results import attribution as attributions
 from services.coordinator.results import performance as performances
-from services.coordinator.results import portfolios, valued_lots
+from services.coordinator.results import portfolios, thinned, valued_lots
 from services.coordinator.web.rendering import page
 from services.coordinator.web.routes.common import Session, portfolio_header
 from services.coordinator.web.routes.common import router as made
@@ -68,6 +68,7 @@ async def _read(conn: AsyncConnection, context: Context, portfolio_id: UUID, ses
             position_views.view, of, await valued_lots.read(conn, portfolio_id, on), [], []
         ),
         "risk": None,
+        "thinned": False,
         "factors": None,
         "stress": None,
         "reasons": [],
@@ -81,6 +82,8 @@ async def _read(conn: AsyncConnection, context: Context, portfolio_id: UUID, ses
         view["factors"] = factor_views.view(of, exposures)
         view["stress"] = stress_views.view(of, await portfolios.risk_document(conn, portfolio_id, "stress", on), None)
         view["reasons"], view["model"] = group_by_reason(exposures["reasons"]), exposures["model_version"]
+    except thinned.ThinnedOut:
+        view["thinned"] = True
     except NotFound:
         # Values are there and risk is not yet: the sheet says so in its place.
         view["risk"] = None

@@ -50,7 +50,9 @@ def view(portfolio: str, exposures: Document) -> dict[str, Any]:
         "joint": [row for row in rows if row["set"] == "joint"],
         "reported": [row for row in rows if row["set"] == "reported"],
         "columns": [_label_of(item) for item in joint],
-        "positions": [
+        "positions": None
+        if exposures["positions"] is None
+        else [
             {
                 "symbol": item["symbol"],
                 "weight": of.percent(f"exposures.positions.{item['symbol']}.weight", item["weight"], 1),
