@@ -129,10 +129,10 @@ def _tell(connection: Connection) -> None:
         say_at_begin(connection, "")
         return
     kept = connection.get_execution_options().get("keep_plans")
-    say_at_begin(connection, _telling(EVERYTHING if sight.everything else sight.tenant) + (_KEEP if kept else ""))
+    say_at_begin(connection, _whose_sql(EVERYTHING if sight.everything else sight.tenant) + (_KEEP if kept else ""))
 
 
-def _telling(whose: UUID | str) -> str:
+def _whose_sql(whose: UUID | str) -> str:
     """An id or the mark of everything stands in the text itself: neither can hold a quote."""
     return f"SET LOCAL {SETTING} = '{EVERYTHING if whose == EVERYTHING else UUID(str(whose))}';"
 

@@ -42,6 +42,7 @@ HOMONYMS: dict[str, frozenset[str]] = {
     "services/coordinator/results/figures.py": frozenset({"stale"}),
     "services/coordinator/results/performance.py": frozenset({"stale"}),
     "services/coordinator/results/portfolios.py": frozenset({"stale"}),
+    "services/coordinator/results/snapshot_rows.py": frozenset({"stale"}),
     "services/coordinator/web/views/attribution.py": frozenset({"stale"}),
     "services/coordinator/web/views/header.py": frozenset({"stale"}),
     "services/coordinator/web/views/returns.py": frozenset({"stale"}),

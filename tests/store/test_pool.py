@@ -77,8 +77,8 @@ async def test_what_a_transaction_is_told_goes_with_its_beginning_and_to_no_othe
     with use_sight(Sight(mine)):
         async with engine.begin():
             pass  # no statement, so nothing has begun
+    async with engine.connect() as conn:
+        assert not await conn.scalar(told)
     with use_sight(WHOLE_INSTALLATION):
         async with engine.connect() as conn:
             assert await conn.scalar(told) == "*"
-    async with engine.connect() as conn:
-        assert not await conn.scalar(told)

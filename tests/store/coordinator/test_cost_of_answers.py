@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio.to_thread
+import asyncpg
 import pytest
 from asyncpg.prepared_stmt import PreparedStatement
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 
-from shared.db import begin
 from tests.store.coordinator.conftest import PREFIX, Api
 from tests.store.coordinator.test_reads import complete_with_results
 
@@ -39,7 +40,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         monkeypatch.setattr(owner, name, counted)
 
-    count(begin.Connection, "execute", "message")
+    count(asyncpg.Connection, "execute", "message")
     count(PreparedStatement, "fetch", "message")
     count(asyncio, "to_thread", "thread")
     count(anyio.to_thread, "run_sync", "thread")
@@ -56,31 +57,32 @@ async def test_an_answer_takes_so_many_messages_and_no_thread(api: Api, sent: li
     assert sent == ["message"] * MESSAGES[path]
 
 
-def connections(api: Api) -> int:
-    """In hand at the moment."""
-    pool = api.context.engine.pool
-    assert isinstance(pool, QueuePool)
-    return pool.checkedout()
+@pytest.fixture
+def pool(engines: tuple[AsyncEngine, AsyncEngine]) -> QueuePool:
+    """Connections of the requests."""
+    found = engines[0].pool
+    assert isinstance(found, QueuePool)
+    return found
 
 
 @pytest.mark.parametrize("query", ["?nonsense=1", "?session=nonsense", "?session=2020-12-25", ""])
 async def test_the_snapshot_that_lets_a_request_in_ends_whether_its_handler_is_reached_or_not(
-    api: Api, query: str
+    api: Api, pool: QueuePool, query: str
 ) -> None:
     identity = (await api.create())["id"]
     for name in ("risk", "positions"):
         assert (await api.client.get(f"{PREFIX}/portfolios/{identity}/{name}{query}")).status_code in (404, 422)
-    assert connections(api) == 0
+    assert pool.checkedout() == 0
     # Nor does the next request go on in it.
     assert (await api.client.get(f"{PREFIX}/portfolios/{identity}")).status_code == 200
 
 
-async def test_whoever_sends_a_body_that_nobody_reads_keeps_no_connection_meanwhile(api: Api) -> None:
+async def test_whoever_sends_a_body_that_nobody_reads_keeps_no_connection_meanwhile(api: Api, pool: QueuePool) -> None:
     identity = await complete_with_results(api)
     seen = []
 
     async def body() -> AsyncIterator[bytes]:
-        seen.append(connections(api))
+        seen.append(pool.checkedout())
         yield b""
 
     path = f"{PREFIX}/portfolios/{identity}/risk"

@@ -6,9 +6,10 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import asyncpg
 import httpx2
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.coordinator.portfolios import lookups
@@ -131,32 +132,32 @@ async def test_a_dry_run_is_no_change_that_the_audit_log_tells_of(
 
 
 async def test_answers_of_one_session_are_read_with_plans_that_are_kept_and_nothing_else_is(
-    api: Api, engines: tuple[AsyncEngine, AsyncEngine]
+    api: Api, engines: tuple[AsyncEngine, AsyncEngine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What policies add is planning: a statement that reads a few rows by key is planned once a connection. For its transaction alone."""
     identity = await complete_with_results(api)
     engine, _ = engines
-    told: list[str] = []
+    kept_of: list[bool] = []
+    execute = asyncpg.Connection.execute
 
-    def note(conn: Any, cursor: Any, statement: str, *rest: Any) -> None:
-        if "leadline.tenant" in statement:
-            told.append(statement)
+    async def note(conn: Any, query: str, *given: Any, **named: Any) -> Any:
+        if "leadline.tenant" in query:
+            kept_of.append("force_generic_plan" in query)
+        return await execute(conn, query, *given, **named)
 
-    event.listen(engine.sync_engine, "before_cursor_execute", note)
-    try:
-        for path in ("risk", "factor-exposures", "correlations", "stress", "scorecard"):
-            told.clear()
-            await api.client.get(f"{PREFIX}/portfolios/{identity}/{path}")
-            assert sum("force_generic_plan" in each for each in told) == 2, (
-                path,
-                "what every request looks up, and the answer",
-            )
-        told.clear()
-        assert (await api.client.get(f"{PREFIX}/portfolios")).status_code == 200
-        assert sum("force_generic_plan" in each for each in told) == 1
-        assert len(told) > 1
-    finally:
-        event.remove(engine.sync_engine, "before_cursor_execute", note)
+    monkeypatch.setattr(asyncpg.Connection, "execute", note)
+    once = "risk", "factor-exposures", "correlations", "stress", "scorecard", "positions", "snapshots"
+    for path in once:
+        kept_of.clear()
+        await api.client.get(f"{PREFIX}/portfolios/{identity}/{path}")
+        assert kept_of == [True], (path, "what every request looks up, and the answer, are one transaction")
+    kept_of.clear()
+    assert (await api.client.get(f"{PREFIX}/portfolios/{identity}")).status_code == 200
+    assert kept_of == [True, False]
+    kept_of.clear()
+    assert (await api.client.get(f"{PREFIX}/portfolios")).status_code == 200
+    assert kept_of
+    assert not any(kept_of)
     with use_sight(Sight(HOUSE)):
         for kept in (True, False):
             async with snapshot(engine, keep_plans=kept) as conn:
