@@ -65,16 +65,22 @@ async def test_revisions_are_drawn_in_commit_order(engine: AsyncEngine) -> None:
     portfolio = await _portfolio(engine)
     committed: list[int] = []
 
-    async def change(delay: float) -> None:
+    async def change() -> None:
         async with engine.begin() as conn:
             revision = await _change(conn, portfolio, "name = name || 'x'", ordered=True)
-            await asyncio.sleep(delay)
             # The next one draws only after this commit, so appending here is appending in commit order.
             committed.append(revision)
 
-    await asyncio.gather(*(change(delay) for delay in (0.05, 0.0, 0.03, 0.01, 0.02)))
+    async with engine.begin() as conn:
+        await acquire_commit_order_lock(conn)
+        revision = await next_change_seq(conn)
+        others = [asyncio.create_task(change()) for _ in range(2)]
+        # They have drawn, and committed, by now, if nothing makes them wait.
+        await until_blocked(engine, *others)
+        committed.append(revision)
+    await asyncio.gather(*others)
     assert committed == sorted(committed)
-    assert len(set(committed)) == 5
+    assert len(set(committed)) == 3
 
 
 @pytest.mark.parametrize("ordered", [True, False], ids=["with the lock", "without the lock"])
