@@ -84,7 +84,13 @@ def _staging_name(table: str) -> str:
 
 
 async def stage(
-    conn: AsyncConnection, name: str, like: str, columns: Sequence[str], records: Iterable[Sequence[Any]]
+    conn: AsyncConnection,
+    name: str,
+    like: str,
+    columns: Sequence[str],
+    records: Iterable[Sequence[Any]],
+    *,
+    analyze: bool = True,
 ) -> None:
     """COPY records into a temporary table with the named columns of table `like`; it is dropped at commit.
 
@@ -94,4 +100,5 @@ async def stage(
     listed = ", ".join(f'"{column}"' for column in columns)
     await conn.execute(text(f"CREATE TEMP TABLE {name} ON COMMIT DROP AS SELECT {listed} FROM {like} WITH NO DATA"))
     await copy(conn, name, columns, records)
-    await conn.execute(text(f"ANALYZE {name}"))
+    if analyze:
+        await conn.execute(text(f"ANALYZE {name}"))

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.coordinator.api import idempotency
 from services.coordinator.api.representation import JSON, encode
 from services.coordinator.context import Context, Preparation, ordered_change
-from services.coordinator.errors import Conflict, Invalid
+from services.coordinator.errors import Conflict, Invalid, Refused
 from shared.messaging.failpoints import failpoint
 
 MAX_KEY = 255
@@ -41,7 +41,12 @@ async def idempotent_write(
 
     async def first(conn: AsyncConnection) -> None:
         if waits and (key is None or await idempotency.find_answer(conn, key, endpoint) is None):
-            await waits.pop()(conn)
+            try:
+                await waits.pop()(conn)
+            except Refused:
+                # Perhaps because the same request, sent twice, was done meanwhile: then its answer is this one's.
+                if key is None or await idempotency.find_answer(conn, key, endpoint) is None:
+                    raise
 
     # The lock is also what makes two requests with one key wait for each other.
     try:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.coordinator.errors import Refused
 from services.coordinator.importer.parse import Parsed
 from services.coordinator.portfolios import lot_additions, lot_store, service, trade_additions, validation
 from services.coordinator.portfolios.import_records import File
@@ -20,6 +21,8 @@ from shared.clock import Clock
 
 class Addition(Protocol):
     """What a file changes in a portfolio: `LotAddition`, `TradeAddition`."""
+
+    async def is_current(self, conn: AsyncConnection) -> bool: ...
 
     async def send(self, conn: AsyncConnection, portfolio: UUID) -> UUID: ...
 
@@ -58,16 +61,24 @@ class Adding:
         """So that nobody waits while fifty thousand lots or trades are compared and sent. Raises `Invalid`, `NotFound`."""
         await get_existing(conn, self.portfolio)
         version = await lot_store.version(conn, self.portfolio)
-        addition = await self._work_out(conn)
+        try:
+            addition = await self._work_out(conn)
+        except Refused:
+            if version == await lot_store.version(conn, self.portfolio):
+                raise
+            # What it was compared with changed under its eyes: `add` sees all of it, or refuses it for what it is.
+            return
         self.staged = Staged(version, addition, await addition.send(conn, self.portfolio))
 
     async def add(self, conn: AsyncConnection, *, dry_run: bool = False) -> Imported:
-        """Rows that are there already change nothing. What was staged is worked out anew if a lot has changed since. Raises `Invalid`,
-        `NotFound`."""
+        """Rows that are there already change nothing. What was staged is worked out anew if a lot has changed since, or a split.
+        Raises `Invalid`, `NotFound`."""
         validation.refuse(self.parsed.issues)
         before = await get_existing(conn, self.portfolio)
         staged = self.staged
-        if staged is not None and staged.version != await lot_store.version(conn, self.portfolio):
+        if staged is not None and not (
+            staged.version == await lot_store.version(conn, self.portfolio) and await staged.addition.is_current(conn)
+        ):
             staged = None
         addition = await self._work_out(conn) if staged is None else staged.addition
         import_id, change = None, service.as_it_was(before, self.clock)

@@ -21,12 +21,14 @@ from services.coordinator.portfolios import (
     lot_store,
     service,
     trade_lots,
+    trade_matching,
     trade_store,
     validation,
 )
 from services.coordinator.portfolios.import_records import File, record, stated_of_fresh
 from services.coordinator.portfolios.limits import Limits
-from services.coordinator.portfolios.service import DEFAULTS, Imported
+from services.coordinator.portfolios.service import DEFAULTS, Imported, get_existing
+from services.coordinator.portfolios.trade_store import SplitsRead
 from services.coordinator.portfolios.validation import Draft
 from shared.clock import Clock
 
@@ -84,6 +86,7 @@ class PreparedFile:
 
     new: service.Prepared
     import_id: UUID
+    splits: SplitsRead
     allow_duplicate_name: bool
 
 
@@ -94,6 +97,7 @@ async def prepare(
     validation.refuse(draft.issues)
     if not allow_duplicate_name:
         await refuse_second(conn, draft.account.name)
+    splits = await trade_store.read_splits(conn, draft.trades or ())
     draft = await resolve(conn, clock, draft)
     new = await service.prepare(conn, clock, draft, limits, from_trades=draft.trades is not None)
     parsed = Parsed(draft.positions, draft.issues, draft.trades, draft.reading)
@@ -102,7 +106,7 @@ async def prepare(
         await import_store.insert_statements(conn, import_id, stated_of_fresh(draft.positions, new.ids))
     else:
         await trade_store.insert_trades(conn, new.portfolio_id, import_id, draft.trades)
-    return PreparedFile(new, import_id, allow_duplicate_name)
+    return PreparedFile(new, import_id, splits, allow_duplicate_name)
 
 
 async def create(conn: AsyncConnection, clock: Clock, prepared: PreparedFile) -> Imported:
@@ -112,6 +116,9 @@ async def create(conn: AsyncConnection, clock: Clock, prepared: PreparedFile) ->
         # Another may have been written since.
         await refuse_second(conn, draft.account.name, other_than=prepared.new.portfolio_id)
     result = await service.create(conn, clock, prepared.new)
+    if changed := await trade_store.find_changed_splits(conn, prepared.splits):
+        made = await get_existing(conn, prepared.new.portfolio_id)
+        await trade_matching.match_anew(conn, clock, made, changed)
     return replace(result, import_id=prepared.import_id, reading=draft.reading)
 
 

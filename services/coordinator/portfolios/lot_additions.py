@@ -51,6 +51,10 @@ class LotAddition:
     edits: Sequence[Decision]
     keys: Sequence[str]
 
+    async def is_current(self, conn: AsyncConnection) -> bool:
+        """Nothing counts but the lots that it was compared with."""
+        return True
+
     async def send(self, conn: AsyncConnection, portfolio: UUID) -> UUID:
         """The rows into temporary tables. Returns the id of the import that they are of."""
         found = self.found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 
 from sqlalchemy import RowMapping
@@ -27,7 +28,7 @@ def propose(differences: Sequence[Difference[RowMapping]], clock: Clock, issues:
         body = {name: value for name, (_, value) in difference.changes.items()}
         position = lot_edits.parse_proposed_lot(difference.lot, body, clock, issues)
         if position is not None:
-            proposals.append(Proposal(difference.lot, body, position))
+            proposals.append(Proposal(difference.lot, body, replace(position, row=difference.row)))
     return proposals
 
 

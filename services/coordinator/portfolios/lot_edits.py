@@ -60,10 +60,13 @@ async def decide(conn: AsyncConnection, clock: Clock, proposals: Sequence[Propos
     positions = [proposal.position for proposal in proposals]
     found = await validation.decide_price_basis(conn, positions, clock, issues, files=range(len(positions)))
     validation.refuse(issues)
-    return [
-        decision if "price_basis" in body else price_basis.keep_decision(row, position, decision)
-        for (row, body, position), decision in zip(proposals, found, strict=True)
-    ]
+    # Of thousands of lots it takes a while: not on the event loop.
+    return await asyncio.to_thread(
+        lambda: [
+            decision if "price_basis" in body else price_basis.keep_decision(row, position, decision)
+            for (row, body, position), decision in zip(proposals, found, strict=True)
+        ]
+    )
 
 
 async def stage(conn: AsyncConnection, proposals: Sequence[Proposal], decisions: Sequence[Decision]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -25,6 +26,7 @@ _CONTENT_COLUMNS = (
     "stated_exit_price",
 )  # fmt: skip
 """What a lot says; `_content` has the values."""
+_FEW = 100
 _POSITION_COLUMNS = ("id", "portfolio_id", *_CONTENT_COLUMNS, "content_key", "from_trades")
 
 
@@ -179,7 +181,9 @@ async def stage_edits(conn: AsyncConnection, edits: Sequence[tuple[UUID, Positio
     """Bring lots' new content to the database, for `update_staged_positions` in the same transaction."""
     records = ((id_, *_content(position, decision)) for id_, position, decision in edits)
     await conn.execute(text("DROP TABLE IF EXISTS edited_positions"))
-    await stage(conn, "edited_positions", "coordinator.positions", ("id", *_CONTENT_COLUMNS), records)
+    columns = ("id", *_CONTENT_COLUMNS)
+    # Of one lot, as a person edits it, statistics cost more than they save.
+    await stage(conn, "edited_positions", "coordinator.positions", columns, records, analyze=len(edits) > _FEW)
 
 
 async def update_staged_positions(conn: AsyncConnection) -> dict[UUID, RowMapping]:
@@ -192,7 +196,7 @@ async def update_staged_positions(conn: AsyncConnection) -> dict[UUID, RowMappin
             WHERE x.id = e.id AND ({_of("x")}) IS DISTINCT FROM ({_of("e")}) RETURNING x.*
         """)
     )
-    return {row["id"]: row for row in rows.mappings()}
+    return await asyncio.to_thread(lambda: {row["id"]: row for row in rows.mappings()})
 
 
 def _of(table: str) -> str:

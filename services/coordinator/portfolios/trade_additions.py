@@ -30,6 +30,7 @@ from services.coordinator.portfolios.limits import Extent, Limits, refuse_growth
 from services.coordinator.portfolios.service import Imported
 from services.coordinator.portfolios.store import Portfolio
 from services.coordinator.portfolios.trade_plans import Plan
+from services.coordinator.portfolios.trade_store import SplitsRead
 from shared.clock import Clock
 
 
@@ -50,6 +51,11 @@ class TradeAddition:
     listed: Sequence[Trade]
     plan: Plan
     decisions: Sequence[Decision]
+    splits: SplitsRead
+
+    async def is_current(self, conn: AsyncConnection) -> bool:
+        """Whether it was matched with the splits that are stored; behind the commit-order lock."""
+        return not await trade_store.find_changed_splits(conn, self.splits)
 
     async def send(self, conn: AsyncConnection, portfolio: UUID) -> UUID:
         """The rows into temporary tables. Returns the id of the import that they are of."""
@@ -80,10 +86,7 @@ class TradeAddition:
 async def work_out(
     conn: AsyncConnection, clock: Clock, portfolio: UUID, parsed: Parsed, *, update: bool, limits: Limits
 ) -> TradeAddition:
-    """Match all trades of the portfolio, the file's among them. Raises `Invalid`.
-
-    A split that is stored meanwhile is found by the settlement: the lots that follow count as created when the transaction began.
-    """
+    """Match all trades of the portfolio, the file's among them. Raises `Invalid`."""
     assert parsed.trades is not None
     issues = parsed.issues
     known = await trade_store.trades(conn, portfolio)
@@ -91,7 +94,9 @@ async def work_out(
     await asyncio.to_thread(trade_matches.warn_similar, known, found, issues)
     _warn_of_basis(found, issues)
     listed = found.as_kept(update=update)
-    wanted = await trade_lots.derive(conn, trade_lots.merge_trades(known, listed), clock, issues)
+    trades = trade_lots.merge_trades(known, listed)
+    splits = await trade_store.read_splits(conn, trades)
+    wanted = await trade_lots.derive(conn, trades, clock, issues)
     validation.refuse(issues)
     stored = await lot_store.whole_positions(conn, portfolio)
     plan = await trade_plans.make(stored, wanted)
@@ -101,7 +106,7 @@ async def work_out(
     refuse_growth(await extents.read(conn, portfolio), after, limits, clock)
     decisions = await validation.decide_price_basis(conn, [lot for lot, _ in plan.added], clock, issues)
     validation.refuse(issues)
-    return TradeAddition(parsed, update, found, listed, plan, decisions)
+    return TradeAddition(parsed, update, found, listed, plan, decisions, splits)
 
 
 def _warn_of_basis(found: trade_matches.Comparison, issues: Issues) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -175,6 +175,25 @@ async def record_matching(conn: AsyncConnection, portfolio: UUID, symbols: Itera
 
 def _decimal(value: Decimal | None) -> Decimal | None:
     return None if value is None else Decimal(value)
+
+
+class SplitsRead(NamedTuple):
+    """Splits that were stored when trades of the symbols began to be matched."""
+
+    symbols: frozenset[str]
+    found: Mapping[str, Sequence[tuple[date, Decimal]]]
+
+
+async def read_splits(conn: AsyncConnection, trades: Iterable[Trade]) -> SplitsRead:
+    symbols = frozenset(trade.symbol for trade in trades)
+    return SplitsRead(symbols, await splits(conn, symbols))
+
+
+async def find_changed_splits(conn: AsyncConnection, read: SplitsRead) -> set[str]:
+    """Symbols of which other splits are stored now. Behind the commit-order lock, under which they are written: one that was being
+    written when they were read has an earlier instant than the lots that are made without it, so nobody would find it later."""
+    now = await splits(conn, read.symbols)
+    return {symbol for symbol in read.symbols if now.get(symbol) != read.found.get(symbol)}
 
 
 async def splits(conn: AsyncConnection, symbols: Iterable[str]) -> dict[str, list[tuple[date, Decimal]]]:

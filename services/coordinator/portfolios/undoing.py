@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.errors import NotFound
+from services.coordinator.errors import NotFound, Refused
 from services.coordinator.importer.basis import Decision
 from services.coordinator.importer.model import Issues
 from services.coordinator.portfolios import (
@@ -33,6 +33,7 @@ from services.coordinator.portfolios.lot_edits import Proposal
 from services.coordinator.portfolios.service import get_existing
 from services.coordinator.portfolios.store import Portfolio
 from services.coordinator.portfolios.trade_plans import Plan
+from services.coordinator.portfolios.trade_store import SplitsRead
 from shared.clock import Clock
 from shared.work import Phase
 
@@ -42,6 +43,8 @@ class Withdrawal(Protocol):
 
     @property
     def counts(self) -> tuple[int, int]: ...
+
+    async def is_current(self, conn: AsyncConnection) -> bool: ...
 
     async def send(self, conn: AsyncConnection, portfolio: UUID) -> None: ...
 
@@ -58,6 +61,9 @@ class _OfLots:
     def counts(self) -> tuple[int, int]:
         return len(self.gone), len(self.proposals)
 
+    async def is_current(self, conn: AsyncConnection) -> bool:
+        return True
+
     async def send(self, conn: AsyncConnection, portfolio: UUID) -> None:
         await lot_edits.stage(conn, self.proposals, self.decisions)
 
@@ -72,10 +78,14 @@ class _OfLots:
 class _OfTrades:
     plan: Plan
     decisions: Sequence[Decision]
+    splits: SplitsRead
 
     @property
     def counts(self) -> tuple[int, int]:
         return len(self.plan.removed), len(self.plan.added)
+
+    async def is_current(self, conn: AsyncConnection) -> bool:
+        return not await trade_store.find_changed_splits(conn, self.splits)
 
     async def send(self, conn: AsyncConnection, portfolio: UUID) -> None:
         await trade_plans.stage(conn, portfolio, self.plan, self.decisions)
@@ -97,20 +107,32 @@ class Undoing:
         """So that nobody waits while thousands of trades are matched. Raises `Invalid`, `NotFound`."""
         await get_existing(conn, self.portfolio)
         version = await lot_store.version(conn, self.portfolio)
-        withdrawal, issues = await self._work_out(conn)
+        try:
+            withdrawal, issues = await self._work_out(conn)
+        except Refused:
+            if version == await lot_store.version(conn, self.portfolio):
+                raise
+            # What was read changed under its eyes: `undo` sees all of it, or refuses it for what it is.
+            return
         await withdrawal.send(conn, self.portfolio)
         self.staged = version, withdrawal, issues
 
     async def undo(self, conn: AsyncConnection) -> Undone:
-        """What was staged is worked out anew if a lot has changed since. Raises `Invalid`, `NotFound`."""
+        """What was staged is worked out anew if a lot has changed since, or a split. Raises `Invalid`, `NotFound`."""
         before = await get_existing(conn, self.portfolio)
-        if self.staged is None or self.staged[0] != await lot_store.version(conn, self.portfolio):
+        if not await self._is_current(conn):
             await self.stage(conn)
         assert self.staged is not None
         _, withdrawal, issues = self.staged
         await import_store.mark_undone(conn, self.import_id)
         change = await withdrawal.write(conn, self.clock, before) or service.as_it_was(before, self.clock)
         return Undone(self.import_id, *withdrawal.counts, change, issues)
+
+    async def _is_current(self, conn: AsyncConnection) -> bool:
+        if self.staged is None:
+            return False
+        version, withdrawal, _ = self.staged
+        return version == await lot_store.version(conn, self.portfolio) and await withdrawal.is_current(conn)
 
     async def _work_out(self, conn: AsyncConnection) -> tuple[Withdrawal, Issues]:
         kind = await import_store.kind_of(conn, self.portfolio, self.import_id)
@@ -124,15 +146,21 @@ class Undoing:
 
     async def _work_out_trades(self, conn: AsyncConnection, issues: Issues) -> Withdrawal:
         left = await trade_store.trades(conn, self.portfolio, without=self.import_id)
+        splits = await trade_store.read_splits(conn, left)
         wanted = await trade_lots.derive(conn, left, self.clock, issues)
         validation.refuse(issues)
         plan = await trade_plans.make(await lot_store.whole_positions(conn, self.portfolio), wanted)
         added = [lot for lot, _ in plan.added]
-        return _OfTrades(plan, await validation.decide_price_basis(conn, added, self.clock, issues))
+        return _OfTrades(plan, await validation.decide_price_basis(conn, added, self.clock, issues), splits)
 
     async def _work_out_lots(self, conn: AsyncConnection, issues: Issues) -> Withdrawal:
-        beside = await import_store.statements_beside(conn, self.import_id)
+        # In this order: of lots that somebody deletes in between nothing is stated, and `undo` finds that they are gone.
         stored = {row["id"]: row for row in await lot_store.whole_positions(conn, self.portfolio)}
+        beside = {
+            lot: statements
+            for lot, statements in (await import_store.statements_beside(conn, self.import_id)).items()
+            if lot in stored
+        }
         gone = [stored[lot] for lot, statements in beside.items() if not statements]
         proposals = await asyncio.to_thread(_restorations, stored, beside, self.clock, issues)
         validation.refuse(issues)

@@ -36,6 +36,7 @@ _COLUMNS = ", ".join(
     f"CAST(s.{name} AS double precision) AS {name}" if name in _AMOUNTS else f"s.{name}" for name in SNAPSHOT_FIELDS
 )
 _AT = {name: SNAPSHOT_FIELDS.index(name) for name in ("session", "computed_at")}
+_BYTES_AS_A_ROW = 2_000
 _REASONS, _STALE = len(SNAPSHOT_FIELDS), len(SNAPSHOT_FIELDS) + 1
 
 ReasonsT = TypeVar("ReasonsT")
@@ -45,7 +46,7 @@ async def read(conn: AsyncConnection, portfolio: UUID, first: date | None, last:
     """All snapshots in [first, last], oldest first. Sessions that are no longer the portfolio's have no unit, and are left out."""
     rows = await _find(conn, portfolio, first, last)
     lacking = await _read_lacking(conn, rows)
-    items = await offload(len(rows), lambda: [_item(row, lacking.documents(row)) for row in rows])
+    items = await offload(_weight(rows), lambda: [_item(row, lacking.documents(row)) for row in rows])
     return {"portfolio_id": str(portfolio), "items": items}
 
 
@@ -53,7 +54,7 @@ async def read_json(conn: AsyncConnection, portfolio: UUID, first: date | None, 
     """The same as JSON, byte for byte what the document would be encoded to."""
     rows = await _find(conn, portfolio, first, last)
     lacking = await _read_lacking(conn, rows)
-    items = await offload(len(rows), lambda: b",".join([_line(row, lacking) for row in rows]))
+    items = await offload(_weight(rows), lambda: b",".join([_line(row, lacking) for row in rows]))
     return b'{"portfolio_id":"%b","items":[%b]}' % (str(portfolio).encode(), items)
 
 
@@ -74,6 +75,11 @@ async def _find(conn: AsyncConnection, portfolio: UUID, first: date | None, last
     if not rows:
         await require_portfolio(conn, portfolio)
     return rows
+
+
+def _weight(rows: Sequence[Row[Any]]) -> int:
+    """Rows, and more where their reasons are long: of two thousand symbols without a price a row is a hundred kilobytes."""
+    return len(rows) + sum(len(row[_REASONS]) for row in rows) // _BYTES_AS_A_ROW
 
 
 @dataclass(slots=True)
