@@ -168,10 +168,13 @@ def shared_slices(
     members: Sequence[T], sessions: int, buckets: int, portfolio_of: Callable[[T], UUID]
 ) -> Iterator[tuple[Sequence[T], tuple[UUID, ...]]]:
     """Pieces for events of a topic of so many partitions (`shared.buckets`), each within the limits of an event, and with each the
-    portfolios of its neighbours: of no more units, all together, than one handler call may have."""
+    portfolios of its neighbours: of no more units, all together, than one handler call may have.
+
+    Only where each piece is one bucket: who reads a piece of several cannot tell which partition the others' messages go to.
+    """
     least = min(LEAST_PORTFOLIOS, math.ceil(MAX_UNITS / LEAST_SHARE / sessions))
     found = pieces(members, buckets, least, portfolio_of)
-    room = min(MAX_BESIDE, MAX_UNITS // sessions) if len(found) > 1 else 0
+    room = min(MAX_BESIDE, MAX_UNITS // sessions) if len(found) == buckets > 1 else 0
     groups: list[list[Sequence[T]]] = []
     for part in (part for piece in found for part in portfolio_slices(piece, sessions)):
         if groups and sum(map(len, groups[-1])) + len(part) <= room:

@@ -103,6 +103,25 @@ def test_events_stay_within_their_limits_and_name_all_that_is_beside_them(
         assert all(set(other) <= {*part, *beside} for other, _ in found if set(other) & set(beside))
 
 
+@pytest.mark.parametrize(("number", "buckets"), [(110, 6), (110, 12), (240, 12), (1000, 12)])
+def test_no_two_processes_take_the_same_portfolio(number: int, buckets: int) -> None:
+    """Each takes the messages of its partitions, and of those beside them the portfolios in its own buckets."""
+    taken = Counter[UUID]()
+    for process in (0, 1):
+        held = set(range(process * buckets // 2, (process + 1) * buckets // 2))
+        read = [
+            each
+            for each in shared_slices(RANDOM[:number], 1, buckets, itself)
+            if bucket_of(each[0][0], buckets) in held
+        ]
+        own = {
+            member for part, beside in read for member in (*part, *(b for b in beside if bucket_of(b, buckets) in held))
+        }
+        taken.update(own)
+    assert set(taken.values()) == {1}
+    assert len(taken) == number
+
+
 def test_long_work_is_shared_in_smaller_pieces() -> None:
     """A tenth of what an event may carry is worth one, however few portfolios that is."""
     assert [len(part) for part, _ in shared_slices(RANDOM[:40], 1, 2, itself)] == [40]
