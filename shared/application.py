@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from fastapi.routing import iter_route_contexts
+from fastapi.telemetry import TelemetryConfig
 from faststream.kafka.annotations import KafkaMessage
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -119,7 +120,10 @@ def create_service_app(
         finally:
             await made
 
-    app = FastAPI(title=title, version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
+    # FastAPI's own spans would tell addresses, in which names and one-time codes stand; it looks whether somebody else instruments
+    # it, and does not see who is wrapped.
+    own: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
+    app = FastAPI(title=title, version="1", lifespan=lifespan, docs_url=None, redoc_url=None, telemetry=own)
     app.state.service = service
     app.include_router(operational_routes(service))
     for router in routers:
