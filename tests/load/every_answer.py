@@ -17,7 +17,7 @@ _MOST_SECONDS = 300.0
 # What answers without end.
 _STREAMS = ("status/stream",)
 _NEEDED = {
-    "figures": "volatility",
+    "figures": "liquidity.days",
     "from": (demo.AS_OF - timedelta(days=30)).isoformat(),
     "to": demo.AS_OF.isoformat(),
 }

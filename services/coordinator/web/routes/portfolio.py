@@ -211,13 +211,15 @@ async def data(request: Request, portfolio_id: UUID, context: Ctx, session: Sess
         why = await restatement_causes.page(conn, portfolio_id, session, session, limit=CAUSES, cursor=None)
         recent = [serializers.run(run) for run in await runs.page(conn, limit=RUNS, before=None, source=None)]
     own = [run for run in recent if str(portfolio_id) in (run["scope"].get("portfolio_ids") or ())]
+    # Of many lots without a price the document is megabytes, and the event loop has others to answer.
+    view = await asyncio.to_thread(data_views.view, str(portfolio_id), document, said, why)
     return page(
         request,
         "data.html",
         **live_header(head, lane),
         part="data",
         account=serializers.portfolio(found, [], []),
-        view=data_views.view(str(portfolio_id), document, said, why),
+        view=view,
         runs=operation_views.runs(own, {str(portfolio_id): found.name}),
     )
 
