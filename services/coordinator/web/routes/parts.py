@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import date
 from typing import Annotated, Any
@@ -63,7 +64,9 @@ async def part_page(
                     raise
                 # Values are there and risk is not yet.
                 found = None
-    return page(request, f"{part}.html", **live_header(head, lane), part=part, view=found, thinned=gone)
+    # A matrix of two hundred holdings is eight megabytes of page.
+    header = live_header(head, lane)
+    return await asyncio.to_thread(page, request, f"{part}.html", **header, part=part, view=found, thinned=gone)
 
 
 async def whole_risk(conn: AsyncConnection, portfolio_id: UUID, which: str, on: date) -> dict[str, Any]:

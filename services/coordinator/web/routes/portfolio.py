@@ -162,7 +162,7 @@ async def correlations(
 ) -> Response:
     async def view(conn: AsyncConnection, on: date) -> dict[str, Any]:
         found = await whole_risk(conn, portfolio_id, "correlations", on)
-        return correlation_views.view(str(portfolio_id), found, order)
+        return await asyncio.to_thread(correlation_views.view, str(portfolio_id), found, order)
 
     return await part_page(request, context, portfolio_id, session, "correlations", view)
 
