@@ -13,7 +13,8 @@ from services.coordinator.api import representation
 from services.coordinator.importer import content, fifo
 from services.coordinator.portfolios import imports, lookups, reimport, trade_lots
 from services.coordinator.results import completeness, valued_lots
-from services.coordinator.web.routes import importing
+from services.coordinator.web.routes import importing, parts
+from services.coordinator.web.views import data as data_views
 from services.coordinator.web.views import positions as position_views
 from shared import offloading
 from tests.store.coordinator.conftest import CSV, PREFIX, Api
@@ -53,6 +54,8 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> Threads:
         (completeness, "_partial_run", PREFIX + "/portfolios/{}/status"),
         (serializers, "portfolio", "/p/{}/positions"),
         (position_views, "view", "/p/{}/positions"),
+        (data_views, "view", "/p/{}/data"),
+        (parts, "page", "/p/{}/correlations"),
     ],
 )
 async def test_documents_of_all_lots(
