@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.errors import Refused
 from services.coordinator.importer.parse import Parsed
-from services.coordinator.portfolios import lot_additions, lot_store, service, trade_additions, validation
+from services.coordinator.portfolios import lot_additions, service, trade_additions, validation
+from services.coordinator.portfolios.ahead import Ahead, Finding, work_out_ahead
 from services.coordinator.portfolios.import_records import File
 from services.coordinator.portfolios.ledger_effects import Change
 from services.coordinator.portfolios.limits import Limits
@@ -19,10 +19,8 @@ from services.coordinator.portfolios.store import Portfolio
 from shared.clock import Clock
 
 
-class Addition(Protocol):
+class Addition(Finding, Protocol):
     """What a file changes in a portfolio: `LotAddition`, `TradeAddition`."""
-
-    async def is_current(self, conn: AsyncConnection) -> bool: ...
 
     async def send(self, conn: AsyncConnection, portfolio: UUID) -> UUID: ...
 
@@ -31,15 +29,6 @@ class Addition(Protocol):
     ) -> Change | None: ...
 
     def outcome(self, before: Portfolio, change: Change, import_id: UUID | None) -> Imported: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Staged:
-    """An addition whose rows are in temporary tables of the transaction at hand, to a portfolio whose lots are at `version`."""
-
-    version: str
-    addition: Addition
-    import_id: UUID
 
 
 @dataclass(slots=True)
@@ -55,35 +44,26 @@ class Adding:
     file: File
     update: bool = False
     limits: Limits = DEFAULTS
-    staged: Staged | None = None
+    _staged: tuple[Ahead[Addition], UUID] | None = field(default=None, init=False)
 
     async def stage(self, conn: AsyncConnection) -> None:
         """So that nobody waits while fifty thousand lots or trades are compared and sent. Raises `Invalid`, `NotFound`."""
         await get_existing(conn, self.portfolio)
-        version = await lot_store.version(conn, self.portfolio)
-        try:
-            addition = await self._work_out(conn)
-        except Refused:
-            if version == await lot_store.version(conn, self.portfolio):
-                raise
-            # What it was compared with changed under its eyes: `add` sees all of it, or refuses it for what it is.
-            return
-        self.staged = Staged(version, addition, await addition.send(conn, self.portfolio))
+        if (ahead := await work_out_ahead(conn, self.portfolio, self._work_out)) is not None:
+            self._staged = ahead, await ahead.finding.send(conn, self.portfolio)
 
     async def add(self, conn: AsyncConnection, *, dry_run: bool = False) -> Imported:
         """Rows that are there already change nothing. What was staged is worked out anew if a lot has changed since, or a split.
         Raises `Invalid`, `NotFound`."""
         validation.refuse(self.parsed.issues)
         before = await get_existing(conn, self.portfolio)
-        staged = self.staged
-        if staged is not None and not (
-            staged.version == await lot_store.version(conn, self.portfolio) and await staged.addition.is_current(conn)
-        ):
+        staged = self._staged
+        if staged is not None and not await staged[0].holds(conn, self.portfolio):
             staged = None
-        addition = await self._work_out(conn) if staged is None else staged.addition
+        addition = await self._work_out(conn) if staged is None else staged[0].finding
         import_id, change = None, service.as_it_was(before, self.clock)
         if not dry_run:
-            import_id = await addition.send(conn, self.portfolio) if staged is None else staged.import_id
+            import_id = await addition.send(conn, self.portfolio) if staged is None else staged[1]
             change = await addition.write(conn, self.clock, before, self.file, import_id) or change
         return addition.outcome(before, change, import_id)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.errors import NotFound, Refused
+from services.coordinator.errors import NotFound
 from services.coordinator.importer.basis import Decision
 from services.coordinator.importer.model import Issues
 from services.coordinator.portfolios import (
@@ -26,6 +26,7 @@ from services.coordinator.portfolios import (
     trade_store,
     validation,
 )
+from services.coordinator.portfolios.ahead import Ahead, Finding, work_out_ahead
 from services.coordinator.portfolios.import_records import Undone
 from services.coordinator.portfolios.ledger_effects import Change
 from services.coordinator.portfolios.lot_changes import Affected, announce, edit
@@ -38,13 +39,17 @@ from shared.clock import Clock
 from shared.work import Phase
 
 
-class Withdrawal(Protocol):
-    """What taking an import back changes, and how many lots it removes and restores."""
+class Withdrawal(Finding, Protocol):
+    """What taking an import back changes, and how many lots it removes and restores.
+
+    issues : what is to be said of it
+    """
+
+    @property
+    def issues(self) -> Issues: ...
 
     @property
     def counts(self) -> tuple[int, int]: ...
-
-    async def is_current(self, conn: AsyncConnection) -> bool: ...
 
     async def send(self, conn: AsyncConnection, portfolio: UUID) -> None: ...
 
@@ -53,6 +58,7 @@ class Withdrawal(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _OfLots:
+    issues: Issues
     gone: Sequence[RowMapping]
     proposals: Sequence[Proposal]
     decisions: Sequence[Decision]
@@ -76,6 +82,7 @@ class _OfLots:
 
 @dataclass(frozen=True, slots=True)
 class _OfTrades:
+    issues: Issues
     plan: Plan
     decisions: Sequence[Decision]
     splits: SplitsRead
@@ -101,48 +108,35 @@ class Undoing:
     clock: Clock
     portfolio: UUID
     import_id: UUID
-    staged: tuple[str, Withdrawal, Issues] | None = None
+    _staged: Ahead[Withdrawal] | None = field(default=None, init=False)
 
     async def stage(self, conn: AsyncConnection) -> None:
         """So that nobody waits while thousands of trades are matched. Raises `Invalid`, `NotFound`."""
         await get_existing(conn, self.portfolio)
-        version = await lot_store.version(conn, self.portfolio)
-        try:
-            withdrawal, issues = await self._work_out(conn)
-        except Refused:
-            if version == await lot_store.version(conn, self.portfolio):
-                raise
-            # What was read changed under its eyes: `undo` sees all of it, or refuses it for what it is.
-            return
-        await withdrawal.send(conn, self.portfolio)
-        self.staged = version, withdrawal, issues
+        self._staged = await work_out_ahead(conn, self.portfolio, self._work_out)
+        if self._staged is not None:
+            await self._staged.finding.send(conn, self.portfolio)
 
     async def undo(self, conn: AsyncConnection) -> Undone:
         """What was staged is worked out anew if a lot has changed since, or a split. Raises `Invalid`, `NotFound`."""
         before = await get_existing(conn, self.portfolio)
-        if not await self._is_current(conn):
+        if self._staged is None or not await self._staged.holds(conn, self.portfolio):
             await self.stage(conn)
-        assert self.staged is not None
-        _, withdrawal, issues = self.staged
+        # Behind the lock nothing changes under its eyes.
+        assert self._staged is not None
+        withdrawal = self._staged.finding
         await import_store.mark_undone(conn, self.import_id)
         change = await withdrawal.write(conn, self.clock, before) or service.as_it_was(before, self.clock)
-        return Undone(self.import_id, *withdrawal.counts, change, issues)
+        return Undone(self.import_id, *withdrawal.counts, change, withdrawal.issues)
 
-    async def _is_current(self, conn: AsyncConnection) -> bool:
-        if self.staged is None:
-            return False
-        version, withdrawal, _ = self.staged
-        return version == await lot_store.version(conn, self.portfolio) and await withdrawal.is_current(conn)
-
-    async def _work_out(self, conn: AsyncConnection) -> tuple[Withdrawal, Issues]:
+    async def _work_out(self, conn: AsyncConnection) -> Withdrawal:
         kind = await import_store.kind_of(conn, self.portfolio, self.import_id)
         if kind is None:
             raise NotFound(
                 f"Portfolio {self.portfolio} has no import {self.import_id} that counts. It may have been undone already."
             )
-        issues = Issues()
         work_out = self._work_out_trades if kind == "trades" else self._work_out_lots
-        return await work_out(conn, issues), issues
+        return await work_out(conn, Issues())
 
     async def _work_out_trades(self, conn: AsyncConnection, issues: Issues) -> Withdrawal:
         left = await trade_store.trades(conn, self.portfolio, without=self.import_id)
@@ -151,7 +145,7 @@ class Undoing:
         validation.refuse(issues)
         plan = await trade_plans.make(await lot_store.whole_positions(conn, self.portfolio), wanted)
         added = [lot for lot, _ in plan.added]
-        return _OfTrades(plan, await validation.decide_price_basis(conn, added, self.clock, issues), splits)
+        return _OfTrades(issues, plan, await validation.decide_price_basis(conn, added, self.clock, issues), splits)
 
     async def _work_out_lots(self, conn: AsyncConnection, issues: Issues) -> Withdrawal:
         # In this order: of lots that somebody deletes in between nothing is stated, and `undo` finds that they are gone.
@@ -164,7 +158,7 @@ class Undoing:
         gone = [stored[lot] for lot, statements in beside.items() if not statements]
         proposals = await asyncio.to_thread(_restorations, stored, beside, self.clock, issues)
         validation.refuse(issues)
-        return _OfLots(gone, proposals, await lot_edits.decide(conn, self.clock, proposals, issues))
+        return _OfLots(issues, gone, proposals, await lot_edits.decide(conn, self.clock, proposals, issues))
 
 
 def _restorations(
