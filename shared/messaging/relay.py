@@ -192,7 +192,9 @@ class Relay:
         failpoint("relay.after_commit")
         RELAYED.labels(self._service).inc(len(sent))
         if self._partitions is not None:
-            await self._partitions.learn({row.topic for row in rows if row.id in set(sent)})
+            await self._partitions.learn(
+                {row.topic for row, result in zip(rows, results, strict=True) if result is None}
+            )
         unsent = [
             (row, result)
             for row, result in zip(rows, results, strict=True)

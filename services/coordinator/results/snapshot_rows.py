@@ -5,10 +5,9 @@ A year is 250 rows which mostly lack the same: what is read of stored reasons, a
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, TypeVar
@@ -37,6 +36,8 @@ _COLUMNS = ", ".join(
 )
 _AT = {name: SNAPSHOT_FIELDS.index(name) for name in ("session", "computed_at")}
 _BYTES_AS_A_ROW = 2_000
+# Bytes of stored reasons that are read at once.
+_SHORT = 20_000
 _REASONS, _STALE = len(SNAPSHOT_FIELDS), len(SNAPSHOT_FIELDS) + 1
 
 ReasonsT = TypeVar("ReasonsT")
@@ -115,17 +116,10 @@ class _Lacking:
 async def _read_lacking(conn: AsyncConnection, rows: Sequence[Row[Any]]) -> _Lacking:
     texts = {row[_REASONS] for row in rows}
     # Of years of five hundred symbols without a price it takes seconds, and the event loop has others to answer.
-    entries = await _read_aside(texts, lambda: {text: json.loads(text) for text in texts})
+    long = sum(map(len, texts))
+    entries = await offload(long, lambda: {text: json.loads(text) for text in texts}, few=_SHORT)
     named = {str(of["symbol"]) for each in entries.values() for of in each if of["symbol"] and of["reason"] in ABSENCES}
     return _Lacking(entries, await absences(conn, named))
-
-
-async def _read_aside(texts: set[str], function: Callable[[], ReasonsT]) -> ReasonsT:
-    return function() if sum(map(len, texts)) <= SHORT else await asyncio.to_thread(function)
-
-
-SHORT = 20_000
-"""Bytes of stored reasons that are read at once."""
 
 
 def _item(row: Row[Any], reasons: list[Document]) -> dict[str, Any]:
