@@ -23,6 +23,7 @@ from shared.db.engine import create_engine
 from tests.flow.conftest import AS_OF
 from tests.flow.holdings import book, lot
 from tests.support import secured_run
+from tests.support.answers import ENVELOPE
 from tests.support.pipeline import Pipeline
 
 OPTION = {"symbol": "AAPL210618C00100000", "quantity": 1, "entry_date": "2020-09-01", "entry_price": 30}
@@ -124,24 +125,13 @@ def codes(document: dict[str, Any]) -> list[tuple[str, str | None]]:
 
 
 async def test_each_answer_says_so_and_what_heals_it(leadline: Pipeline, before: Before) -> None:
-    envelope = {
-        "portfolio_id",
-        "session",
-        "revision",
-        "model_version",
-        "computed_at",
-        "quality",
-        "coverage",
-        "provisional",
-        "reasons",
-    }
     for path in ("risk", "correlations", "stress"):
         found = await get(leadline, before.portfolio, path, session=str(GONE))
         assert codes(found) == [(path, "thinned_out")]
         assert found["reasons"][-1]["acts"] == "you"
         assert "leadline rerun" in found["reasons"][-1]["remedy"]
         said = {key for key, value in found.items() if value is not None}
-        assert said == envelope | {"stale"} | ({"scorecard"} if path == "risk" else set()), "null, and no empty list"
+        assert said == ENVELOPE | ({"scorecard"} if path == "risk" else set()), "null, and no empty list"
     exposures = await get(leadline, before.portfolio, "factor-exposures", session=str(GONE))
     assert codes(exposures) == [("exposures.positions", "thinned_out")]
     assert exposures["positions"] is None

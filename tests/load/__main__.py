@@ -52,7 +52,8 @@ the longest that one of them took.
 
 """
 
-EVERY_ANSWER = """Once it was complete, every answer about it, one after another with nobody else there but the probe.
+EVERY_ANSWER = """Once it was complete, every answer about it, one after another with nobody else there but the probe. Peak memory by
+then: {memory}.
 
 """
 
@@ -132,22 +133,25 @@ async def _import(server: Server, name: str, file: bytes) -> str:
 
 
 class Outcome(NamedTuple):
-    """What was answered, how long the onboarding took in all, None if it did not end, and what was asked about it then."""
+    """What was answered, how long the onboarding took in all, None if it did not end, the memory until then, and what was asked
+    about it in the end."""
 
     answers: Answers
     onboarded: float | None
+    memory: str
     asked: list[Asked]
 
 
-async def _load(server: Server, given: argparse.Namespace, lock: LockWatch) -> Outcome:
+async def _load(server: Server, given: argparse.Namespace, lock: LockWatch, peak: Peak) -> Outcome:
     answers = Answers()
     sample = await _import(server, "Sample", demo.PORTFOLIO.read_bytes())
     await _complete(server, sample, 300.0)
     watching = asyncio.create_task(lock.run())
     try:
         large, onboarded = await _work(server, given, sample, answers)
+        memory = _told(peak)
         asked = await ask_every_answer(server, large) if large and given.every_answer else []
-        return Outcome(answers, onboarded, asked)
+        return Outcome(answers, onboarded, memory, asked)
     finally:
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -188,6 +192,12 @@ async def _ended(server: Server, portfolio: str, began: float) -> float | None:
     return time.monotonic() - began
 
 
+def _told(peak: Peak) -> str:
+    """The most memory until now."""
+    parts = ", ".join(f"{part} {size:,.0f}" for part, size in peak.parts.items())
+    return "not known here" if peak.megabytes is None else f"{peak.megabytes:,.0f} MB ({parts})"
+
+
 def _report(
     given: argparse.Namespace,
     command: str,
@@ -205,13 +215,11 @@ def _report(
         time="from before its import until it was complete" if given.throughout else f"for {given.seconds:.0f} s", **vars(given),
     )  # fmt: skip
     end = "did not end" if outcome.onboarded is None else f"complete {outcome.onboarded:.0f} s after its file was sent"
-    parts = ", ".join(f"{part} {size:,.0f}" for part, size in peak.parts.items())
-    most = "not known here" if peak.megabytes is None else f"{peak.megabytes:,.0f} MB ({parts})"
-    asked = f"\n{EVERY_ANSWER}{table(outcome.asked)}\n" if outcome.asked else ""
+    asked = f"\n{EVERY_ANSWER.format(memory=_told(peak))}{table(outcome.asked)}\n" if outcome.asked else ""
     return (
         f"{words}{outcome.answers.table()}\n\nThe portfolio that was computed meanwhile: {end}. Peak memory of all processes of the "
-        f"server, the database's among them: {most}. The commit-order lock was held {lock.times:,} times, for {lock.longest:.2f} s "
-        f"at most.\n{asked}"
+        f"server, the database's among them: {outcome.memory}. The commit-order lock was held {lock.times:,} times, for "
+        f"{lock.longest:.2f} s at most.\n{asked}"
     )
 
 
@@ -238,7 +246,7 @@ def main(arguments: Sequence[str]) -> int:
             lock = LockWatch(directory)
             with Peak(process.pid) as peak:
                 server = Server(line.split()[1], state.token(directory))
-                outcome = asyncio.run(_load(server, given, lock))
+                outcome = asyncio.run(_load(server, given, lock, peak))
         except BaseException:
             sys.stderr.write((directory / "leadline.log").read_text(errors="replace")[-3000:])
             raise

@@ -15,6 +15,19 @@ from pydantic import BaseModel, TypeAdapter
 
 from services.coordinator.api import models
 
+ENVELOPE = {
+    "portfolio_id",
+    "session",
+    "revision",
+    "model_version",
+    "computed_at",
+    "quality",
+    "coverage",
+    "provisional",
+    "reasons",
+    "stale",
+}
+"""What stands in each answer about a session, written out: the interface is a contract."""
 MODELS: dict[str, type[BaseModel]] = {
     name: model
     for found in pkgutil.iter_modules(models.__path__, f"{models.__name__}.")

@@ -14,20 +14,8 @@ from services.coordinator.api import status
 from services.coordinator.results.portfolios import SNAPSHOT_FIELDS
 from shared.market.reasons import info
 from tests.store.coordinator.conftest import PREFIX, Api
+from tests.support.answers import ENVELOPE
 from tests.support.waiting import until
-
-ENVELOPE = {
-    "portfolio_id",
-    "session",
-    "revision",
-    "model_version",
-    "computed_at",
-    "quality",
-    "coverage",
-    "provisional",
-    "reasons",
-    "stale",
-}
 
 
 async def complete_with_results(api: Api) -> str:
