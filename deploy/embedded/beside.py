@@ -8,6 +8,7 @@ in one process.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import gc
 import os
@@ -59,7 +60,7 @@ class Beside:
         raise ConfigurationError(f"the process of {', '.join(SERVICES)} did not become ready; its log says why")
 
     async def until_ended(self) -> None:
-        while self.look():
+        while self.look():  # noqa: ASYNC110 (nobody tells)
             await asyncio.sleep(LOOK_SECONDS)
 
     def ask_to_stop(self) -> None:
@@ -73,6 +74,14 @@ class Beside:
     async def get(self, path: str) -> httpx2.Response:
         async with httpx2.AsyncClient(timeout=ANSWER_SECONDS, trust_env=False) as client:
             return await client.get(f"http://127.0.0.1:{self.port}{path}")
+
+
+def give_back_memory() -> None:
+    """What starting took and no longer needs, to the system, where the C library can."""
+    if SERVICES:
+        gc.collect()
+        with contextlib.suppress(AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def listen_later(port: int = 0) -> socket.socket:
@@ -89,7 +98,8 @@ def fork(work: Callable[[socket.socket, int], None]) -> Beside:
     work : is given the socket to listen on, and the process that it was forked from
     """
     listener, parent = listen_later(), os.getpid()
-    # What there is by now is never looked through again, or the pages it stands on would be copied.
+    # Importing leaves much behind. And what there is by now is never looked through again, or the pages it stands on would be copied.
+    gc.collect()
     gc.freeze()
     pid = os.fork()
     if pid:

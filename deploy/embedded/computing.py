@@ -13,7 +13,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -96,12 +96,13 @@ async def _through(
         running = await stack.enter_async_context(
             composition(given["urls"], None, values=given["values"], services=services)
         )
-        events = [asked_to_stop.wait(), running.stopped.wait()]
+        events: list[Coroutine[Any, Any, object]] = [asked_to_stop.wait(), running.stopped.wait()]
         if forked is not None:
             # It stops while our own do, and is waited for after them.
             stack.callback(forked.ask_to_stop)
             await forked.until_ready()
             events.append(forked.until_ended())
+        beside.give_back_memory()
         collect_from_now_on()
         # Not before: that it listens is how whoever started us learns that everything is ready.
         listener.listen(16)
