@@ -1,5 +1,5 @@
-"""The process of the four computing services of `leadline up`, as whoever starts it sees it; what runs in it is
-`deploy.embedded.computing`.
+"""The process of the four computing services of `leadline up`, as whoever starts it sees it; what runs in it, and forks one of them
+off, is `deploy.embedded.computing`.
 
 What computes holds the interpreter for itself now and then, and takes memory: neither keeps the API from answering here. A process
 that dies of a portfolio is started again by the supervisor, and its work is taken up by the ledger's rules.
