@@ -1,4 +1,4 @@
-"""Services of a benchmark in a process of their own, as `leadline up` has risk, and what only that process can be told and asked.
+"""The services of a benchmark that compute, in processes as `leadline up` has them, and what only those can be told and asked.
 
 In lines of JSON over pipes: a benchmark moves the clocks of running services, which no service lets others do.
 """
@@ -6,18 +6,23 @@ In lines of JSON over pipes: a benchmark moves the clocks of running services, w
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
+import os
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, TextIO
 
 from prometheus_client import REGISTRY
 
 from deploy.embedded import beside
 from deploy.embedded.composition import Composition, composition
 from shared.collection import collect_from_now_on
+from shared.db.roles import PHASE_SERVICES
 from tests.bench import counts
 from tests.support.pipeline import move_clocks, unread
 
@@ -40,15 +45,13 @@ def steps_here() -> dict[tuple[str, str], float]:
 class Elsewhere:
     """The process, as the benchmark sees it."""
 
-    services: Sequence[str] = beside.SERVICES
+    services: Sequence[str] = PHASE_SERVICES
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
 
     def start(self, urls: Mapping[str, str], values: Mapping[str, Any]) -> None:
-        """Start it, if there is anything for it to run."""
-        if not self.services:
-            return
+        """Start it; it begins to work at once."""
         # Named as that of `leadline up` is, so that its memory and its time are told as of what computes.
         command = [sys.executable, "-m", "tests.bench.elsewhere", "deploy.embedded.computing"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -88,7 +91,7 @@ class Elsewhere:
         raise RuntimeError(f"the process of {', '.join(self.services)} has ended")
 
 
-async def _find(running: Composition, statements: counts.Statements, question: str, value: str) -> Any:
+async def _find(running: Composition, statements: counts.Statements, question: str, value: str) -> list[Any]:
     match question:
         case "as_of":
             move_clocks(running, date.fromisoformat(value))
@@ -102,21 +105,74 @@ async def _find(running: Composition, statements: counts.Statements, question: s
     raise ValueError(question)
 
 
-async def _serve() -> None:
-    """Until nothing more is asked."""
-    given = json.loads(await asyncio.to_thread(sys.stdin.readline))
-    services = list(given["urls"])
-    async with composition(given["urls"], None, values=given["values"], services=services) as running:
-        collect_from_now_on()
-        with counts.Statements() as statements:
-            answer: Any = services
-            while True:
-                sys.stdout.write(f"{MARK}{json.dumps(answer)}\n")
-                sys.stdout.flush()
-                if not (line := await asyncio.to_thread(sys.stdin.readline)):
-                    return
-                answer = await _find(running, statements, *json.loads(line))
+@dataclass(frozen=True)
+class _Forked:
+    """The process of the services that are beside the others, and its ends of two pipes."""
+
+    process: beside.Beside
+    asked: TextIO
+    told: TextIO
+
+    def say(self, line: str) -> None:
+        self.asked.write(line)
+        self.asked.flush()
+
+    def answer(self) -> list[Any]:
+        return list(json.loads(self.told.readline().removeprefix(MARK)))
+
+    async def end(self) -> None:
+        self.asked.close()
+        await self.process.until_ended()
+
+
+def _fork(given: Mapping[str, Any]) -> _Forked:
+    ask_there, asked_here = os.pipe()
+    told_here, tell_there = os.pipe()
+
+    def work(listener: socket.socket, _: int) -> None:
+        listener.close()
+        os.close(asked_here)
+        with os.fdopen(ask_there) as asked, os.fdopen(tell_there, "w") as told:
+            asyncio.run(_serve(given, beside.SERVICES, asked, told))
+
+    process = beside.fork(work)
+    os.close(ask_there)
+    os.close(tell_there)
+    return _Forked(process, os.fdopen(asked_here, "w"), os.fdopen(told_here))
+
+
+async def _serve(
+    given: Mapping[str, Any], services: Sequence[str], asked: TextIO, told: TextIO, forked: _Forked | None = None
+) -> None:
+    """Until nothing more is asked. What the forked process answers is told with our own."""
+    try:
+        async with composition(given["urls"], None, values=given["values"], services=services) as running:
+            beside.give_back_memory()
+            collect_from_now_on()
+            with counts.Statements() as statements:
+                answer = list(services)
+                while True:
+                    answer += [] if forked is None else await asyncio.to_thread(forked.answer)
+                    told.write(f"{MARK}{json.dumps(answer)}\n")
+                    told.flush()
+                    if not (line := await asyncio.to_thread(asked.readline)):
+                        return
+                    if forked is not None:
+                        forked.say(line)
+                    answer = await _find(running, statements, *json.loads(line))
+    finally:
+        if forked is not None:
+            await forked.end()
+
+
+def main() -> None:
+    given = json.loads(sys.stdin.readline())
+    for service in PHASE_SERVICES:
+        importlib.import_module(f"services.{service}.app")
+    forked = _fork(given) if beside.SERVICES else None
+    here = [service for service in PHASE_SERVICES if service not in beside.SERVICES]
+    asyncio.run(_serve(given, here, sys.stdin, sys.stdout, forked))
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve())
+    main()

@@ -120,8 +120,8 @@ def market(folder: Path, symbols: Sequence[str]) -> Path:
 
 @asynccontextmanager
 async def stage(symbols: Sequence[str]) -> AsyncIterator[Stage]:
-    """PostgreSQL as `leadline up` runs it, flushing what is committed; the embedded broker; the services in this process, but for those
-    that `leadline up` has beside the others."""
+    """PostgreSQL as `leadline up` runs it, flushing what is committed; the embedded broker; the coordinator in this process, and what
+    computes in processes as there."""
     with tempfile.TemporaryDirectory(prefix="leadline-bench-") as directory:
         folder = Path(directory)
         data = market(folder, symbols)
