@@ -1,5 +1,5 @@
-"""The process of the four computing services of `leadline up`, as whoever starts it sees it; what runs in it is
-`deploy.embedded.computing`.
+"""The process of the four computing services of `leadline up`, as whoever starts it sees it; what runs in it, and forks one of them
+off, is `deploy.embedded.computing`.
 
 What computes holds the interpreter for itself now and then, and takes memory: neither keeps the API from answering here. A process
 that dies of a portfolio is started again by the supervisor, and its work is taken up by the ledger's rules.
@@ -82,16 +82,15 @@ def serve(
 
     urls      : database address of each service
     values    : settings that all services share; they go by a file of the state directory, which only its owner reads
-    log_limit : bytes of `computation.log`, and of what was before it
+    log_limit : bytes of each log, and of what was before it
     early     : what `start_early` started, for the first attempt; without it, what is left of an earlier run is stopped
     """
     if early is None:
         stop_orphan(state / "computation.pid", within=5.0)
     said = {name: str(value) for name, value in values.items() if name not in OF_THE_API}
-    log = {"path": str(state / "computation.log"), "limit": log_limit}
     write_whole(
         instructions_file(state),
-        json.dumps({"urls": {name: urls[name] for name in PHASE_SERVICES}, "values": said, "log": log}),
+        json.dumps({"urls": {name: urls[name] for name in PHASE_SERVICES}, "values": said, "log_limit": log_limit}),
     )
     for attempt in range(PORT_ATTEMPTS):
         started = early if early is not None and attempt == 0 else _start(state, port or free_port())

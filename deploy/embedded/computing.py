@@ -11,73 +11,120 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from deploy.embedded import prices
+from deploy.embedded import beside, prices
 from deploy.embedded.choices import settings_of
 from deploy.embedded.composition import Composition, InnerServer, composition
 from deploy.embedded.computation import LOOK_SECONDS, instructions_file, verdict_file, write_whole
+from deploy.embedded.merged_metrics import merge
 from deploy.embedded.rotating_log import RotatingLog
 from shared.collection import collect_from_now_on
 from shared.db.roles import PHASE_SERVICES
 from shared.errors import ConfigurationError
 
 PARENT_SECONDS = 1.0
+# As whoever stops us gives.
+STOP_SECONDS = 3.0
 
 
-def _application(running: Composition) -> FastAPI:
+def _application(running: Composition, forked: beside.Beside | None) -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.get("/livez")
     async def livez() -> JSONResponse:
         problems = [problem for each in running.apps.values() for problem in each.state.service.problems()]
+        if forked is not None:
+            try:
+                problems += (await forked.get("/livez")).json()["problems"]
+            except httpx2.HTTPError as error:
+                problems.append(f"the process of {', '.join(beside.SERVICES)} does not answer: {error}")
         return JSONResponse({"live": not problems, "problems": problems}, status_code=503 if problems else 200)
 
     @app.get("/metrics")
     async def metrics() -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        found = generate_latest()
+        if forked is not None:
+            with contextlib.suppress(httpx2.HTTPError):
+                found = merge(found, (await forked.get("/metrics")).text, "+".join(beside.SERVICES))
+        return Response(found, media_type=CONTENT_TYPE_LATEST)
 
     return app
 
 
-async def _run(given: Mapping[str, Any], port: int, parent: int) -> None:
-    """Until a signal, the end of a service, or the end of whoever started us."""
+async def _run(
+    given: Mapping[str, Any],
+    services: Sequence[str],
+    listener: socket.socket,
+    parent: int,
+    forked: beside.Beside | None = None,
+) -> None:
+    """Until a signal, the end of a service or of the forked process, or the end of whoever started us."""
     asked_to_stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, asked_to_stop.set)
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
-        starting = asyncio.create_task(_through(given, listener, asked_to_stop))
-        orphaned = asyncio.create_task(_until_orphaned(parent, asked_to_stop))
-        try:
-            await starting
-        finally:
-            orphaned.cancel()
+    orphaned = asyncio.create_task(_until_orphaned(parent, asked_to_stop))
+    try:
+        with listener:
+            await _through(given, services, listener, asked_to_stop, forked)
+    finally:
+        orphaned.cancel()
 
 
-async def _through(given: Mapping[str, Any], listener: socket.socket, asked_to_stop: asyncio.Event) -> None:
-    async with composition(given["urls"], None, values=given["values"], services=PHASE_SERVICES) as running:
+async def _through(
+    given: Mapping[str, Any],
+    services: Sequence[str],
+    listener: socket.socket,
+    asked_to_stop: asyncio.Event,
+    forked: beside.Beside | None,
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        if forked is not None:
+            stack.push_async_callback(forked.stop)
+        running = await stack.enter_async_context(
+            composition(given["urls"], None, values=given["values"], services=services)
+        )
+        events: list[Coroutine[Any, Any, object]] = [asked_to_stop.wait(), running.stopped.wait()]
+        if forked is not None:
+            # It stops while our own do, and is waited for after them.
+            stack.callback(forked.ask_to_stop)
+            await forked.until_ready()
+            events.append(forked.until_ended())
+        beside.give_back_memory()
         collect_from_now_on()
         # Not before: that it listens is how whoever started us learns that everything is ready.
         listener.listen(16)
-        server = InnerServer(uvicorn.Config(_application(running), log_config=None, access_log=False, lifespan="off"))
+        config = uvicorn.Config(_application(running, forked), log_config=None, access_log=False, lifespan="off")
+        server = InnerServer(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
-        waits = [asyncio.create_task(event.wait()) for event in (asked_to_stop, running.stopped)]
+        waits = [asyncio.create_task(event) for event in events]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
         server.should_exit = True
         await serving
+        if forked is not None and forked.ended and not asked_to_stop.is_set():
+            _end_within(STOP_SECONDS)
+            raise ConfigurationError(f"the process of {', '.join(beside.SERVICES)} ended; its log says why, if it does")
+
+
+def _end_within(seconds: float) -> None:
+    """However long the stop would take: until we are started again, nobody computes risk."""
+    ending = threading.Timer(seconds, os._exit, [1])
+    ending.daemon = True
+    ending.start()
 
 
 async def _until_orphaned(parent: int, asked_to_stop: asyncio.Event) -> None:
@@ -115,8 +162,23 @@ def main(directory: str, port: str, parent: str, check: str = "") -> None:
     if check:
         _check(state, json.loads(check))
     given = _wait_for_instructions(instructions_file(state), int(parent))
-    with RotatingLog(Path(given["log"]["path"]), given["log"]["limit"]) as log, contextlib.redirect_stderr(log):
-        asyncio.run(_run(given, int(port), int(parent)))
+    log_of = partial(_log, state, given["log_limit"])
+
+    def compute_beside(listener: socket.socket, forked_from: int) -> None:
+        with log_of("-".join(beside.SERVICES)):
+            asyncio.run(_run(given, beside.SERVICES, listener, forked_from))
+
+    listener = beside.listen_later(int(port))
+    forked = beside.fork(compute_beside) if beside.SERVICES else None
+    here = [service for service in PHASE_SERVICES if service not in beside.SERVICES]
+    with log_of("computation"):
+        asyncio.run(_run(given, here, listener, int(parent), forked))
+
+
+@contextlib.contextmanager
+def _log(state: Path, limit: int, name: str) -> Iterator[None]:
+    with RotatingLog(state / f"{name}.log", limit) as log, contextlib.redirect_stderr(log):
+        yield
 
 
 if __name__ == "__main__":

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 # A crashed server replays its journal before it serves; a minute is ample for the gigabyte that max_wal_size allows.
 RECOVERY_SECONDS = 60.0
+# Until the system takes note that a process has ended whose parent ended before it.
+ENDED_SECONDS = 10.0
 SUPERUSER = "postgres"
 DATABASE = "leadline"
 PORT_ATTEMPTS = 5
@@ -269,7 +271,10 @@ def _stop_orphan(data: Path) -> None:
     try:
         pid = int((data / "postmaster.pid").read_text().splitlines()[0])
         process = psutil.Process(pid)
-        if str(data) in process.cmdline():
+        if process.status() == psutil.STATUS_ZOMBIE:
+            # It has ended and nobody has taken note yet. To PostgreSQL it still runs, and it would refuse the directory.
+            process.wait(ENDED_SECONDS)
+        elif str(data) in process.cmdline():
             log.warning("stopping the PostgreSQL (process %d) that an earlier run left in %s", pid, data)
             stop_process(process, how=signal.SIGINT, within=RECOVERY_SECONDS)
     except (OSError, ValueError, IndexError, psutil.Error):

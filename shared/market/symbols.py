@@ -32,6 +32,7 @@ _PRIVATE_PREFIXES = ("FO_", "EQ_", "CASH_")
 _GENERATED = re.compile(r"EQ[0-9A-F]{8}")
 # The root may end in a digit (an adjusted contract); then YYMMDD, C or P, and the strike in thousandths.
 _OCC = re.compile(r"([A-Z]{1,5}[A-Z0-9]?)(\d{2})(\d{2})(\d{2})([CP])(\d{8})")
+_TERMS_LENGTH = len("YYMMDDC00000000")
 # An OCC root has no dot; that these are classes of share with listed options is known, and of no other root can it be told.
 _CLASS_ROOTS = {
     "BRKB": "BRK.B",
@@ -83,7 +84,8 @@ def normalise(text: str) -> str:
 
 def parse_occ(symbol: str) -> Occ | None:
     """The contract of a normalised OCC symbol; None if it is not one (an impossible date is not one either)."""
-    match = _OCC.fullmatch(symbol)
+    # Most symbols are shorter than any contract's.
+    match = _OCC.fullmatch(symbol) if len(symbol) > _TERMS_LENGTH else None
     if match is None:
         return None
     root, year, month, day, side, strike = match.groups()

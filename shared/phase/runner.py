@@ -271,10 +271,10 @@ class PhaseRunner:
     async def _save(
         self, conn: AsyncConnection, worker: PhaseWorker[InputsT, ResultsT], batch: Batch, results: ResultsT
     ) -> Completed:
+        # Asked for once: results may make it of their rows.
+        found = results.outcomes
         outcomes = {
-            unit: results.outcomes[key]
-            for unit in batch.units
-            if (key := UnitKey(unit.portfolio_id, unit.session)) in results.outcomes
+            unit: found[key] for unit in batch.units if (key := UnitKey(unit.portfolio_id, unit.session)) in found
         }
         raised = await ledger.complete(conn, self.phase, outcomes)
         failpoint("phase.after_completion")

@@ -22,14 +22,13 @@ from statistics import median
 from typing import Any, Protocol
 from uuid import UUID, uuid4
 
-from prometheus_client import REGISTRY
-
 from deploy.embedded import broker as embedded_broker
 from deploy.embedded import postgres as embedded_postgres
 from services.coordinator.control import scheduler
 from shared.market.calendar import calendar
 from shared.service import Service
 from tests.bench import counts, disk, prices, processor, yardstick
+from tests.bench.elsewhere import Elsewhere, steps_here
 from tests.bench.measured import Found, Measured, of_repetitions
 from tests.bench.memory import Peak
 from tests.support import databases, pipeline
@@ -45,7 +44,7 @@ MANY_PORTFOLIOS, MANY_SYMBOLS = 5000, [f"S{number:04d}" for number in range(2000
 POSITIONS, SESSIONS, HELD_AT_NIGHT = 13, 500, 30
 POLL_SECONDS = 0.1
 # As `leadline up` has it: with the short patience of the tests the reconciler asks for what is being computed.
-PACE = {"reconcile_seconds": 15.0, "grace_seconds": 30.0, "kafka_partitions": 1}
+PACE: dict[str, Any] = {"reconcile_seconds": 15.0, "grace_seconds": 30.0, "kafka_partitions": 1}
 GOALS = {"onboarding": 4.0, "night": 5.0}
 MOST_MEMORY_MB = 1500.0
 
@@ -103,15 +102,10 @@ def positions(symbols: Sequence[str], entry: date) -> list[dict[str, Any]]:
     ]
 
 
-def steps() -> dict[tuple[str, str], float]:
+def steps(leadline: Pipeline) -> dict[tuple[str, str], float]:
     """Seconds spent so far in each phase and step, from the services' own metrics."""
-    found = {}
-    for metric in REGISTRY.collect():
-        if metric.name == "leadline_batch_seconds":
-            for sample in metric.samples:
-                if sample.name.endswith("_sum"):
-                    found[sample.labels["phase"], sample.labels["step"]] = sample.value
-    return found
+    apart = [] if leadline.apart is None else leadline.apart.ask("steps")
+    return steps_here() | {(phase, step): seconds for phase, step, seconds in apart if seconds}
 
 
 def market(folder: Path, symbols: Sequence[str]) -> Path:
@@ -126,7 +120,8 @@ def market(folder: Path, symbols: Sequence[str]) -> Path:
 
 @asynccontextmanager
 async def stage(symbols: Sequence[str]) -> AsyncIterator[Stage]:
-    """PostgreSQL as `leadline up` runs it, flushing what is committed; the embedded broker; the five services in this process."""
+    """PostgreSQL as `leadline up` runs it, flushing what is committed; the embedded broker; the coordinator in this process, and what
+    computes in processes as there."""
     with tempfile.TemporaryDirectory(prefix="leadline-bench-") as directory:
         folder = Path(directory)
         data = market(folder, symbols)
@@ -138,7 +133,9 @@ async def stage(symbols: Sequence[str]) -> AsyncIterator[Stage]:
             try:
                 database = await databases.create(server)
                 bus = TestBroker(broker.bootstrap, "embedded", "the embedded broker", broker.stop)
-                async with pipeline.running(database, bus, as_of=LAST, data=data, **PACE) as leadline:
+                async with pipeline.running(
+                    database, bus, as_of=LAST, data=data, apart=Elsewhere(), **PACE
+                ) as leadline:
                     yield Stage(
                         leadline, server, (os.getpid(), postgres.child.process.pid, broker.child.process.pid), data
                     )
@@ -197,8 +194,8 @@ async def finish(
     return Run(result, figures)
 
 
-def print_steps(before: dict[tuple[str, str], float]) -> None:
-    spent = {key: value - before.get(key, 0.0) for key, value in sorted(steps().items())}
+def print_steps(leadline: Pipeline, before: dict[tuple[str, str], float]) -> None:
+    spent = {key: value - before.get(key, 0.0) for key, value in sorted(steps(leadline).items())}
     parts = ", ".join(f"{phase} {step} {value:.2f}" for (phase, step), value in spent.items() if value > 0.005)
     sys.stdout.write(f"    of which {parts}\n")
 
@@ -214,7 +211,7 @@ async def onboarding() -> Run:
         await leadline.quiet()
         # Facts are shared and would be there already; what is measured computes them.
         await leadline.execute("TRUNCATE factors.exposures, factors.metrics, factors.proxies")
-        before, stored = steps(), await disk.sizes(leadline)
+        before, stored = steps(leadline), await disk.sizes(leadline)
         with Peak(*ran.processes) as peak:
             start = time.perf_counter()
             await leadline.create(lots, name="measured")
@@ -222,8 +219,12 @@ async def onboarding() -> Run:
             seconds = time.perf_counter() - start
         taken = await disk.taken(leadline, stored, SESSIONS, POSITIONS)
         result = await finish("onboarding", 1, ran, yardstick.ONBOARDING, [seconds], peak)
-        print_steps(before)
+        print_steps(leadline, before)
     return Run(result.result, [*result.figures, *taken])
+
+
+def _statements_apart(leadline: Pipeline) -> int:
+    return 0 if leadline.apart is None else sum(leadline.apart.ask("statements"))
 
 
 async def night(portfolios: int, times: int) -> Run:
@@ -244,15 +245,21 @@ async def night(portfolios: int, times: int) -> Run:
         taken = []
         with Peak(*ran.processes) as peak:
             for session in nights:
-                before, wrote, used_before = steps(), await counts.written(leadline), processor.spent(ran.processes)
+                before, wrote, used_before = (
+                    steps(leadline),
+                    await counts.written(leadline),
+                    processor.spent(ran.processes),
+                )
+                sent_apart = _statements_apart(leadline)
                 with counts.Statements() as statements:
                     start = time.perf_counter()
                     await fall_due(leadline, session)
                     await wait_complete(leadline, session, units, within=within)
                     taken.append(time.perf_counter() - start)
+                sent = statements.count + _statements_apart(leadline) - sent_apart
                 used = processor.between(used_before, processor.spent(ran.processes))
-                counted = await counts.count(leadline, session, statements.count, wrote, await counts.written(leadline))
-                print_steps(before)
+                counted = await counts.count(leadline, session, sent, wrote, await counts.written(leadline))
+                print_steps(leadline, before)
         run = await finish("night", portfolios, ran, yardstick.night(portfolios), taken, peak)
     sys.stdout.write(f"    {counted.each(portfolios)}\n")
     worked = processor.figures("night", f"{portfolios:,} portfolios", used, portfolios)
@@ -289,9 +296,9 @@ async def insert_portfolios(
 async def fall_due(leadline: Pipeline, session: date) -> None:
     """The clocks of the services go on to a session, and the scheduler looks: nothing starts, so nothing else is measured."""
     apps = leadline.services.apps
-    for app in apps.values():
-        # Frozen, for no service may move its own.
-        object.__setattr__(app.state.service.clock, "as_of", session)
+    pipeline.move_clocks(leadline.services, session)
+    if leadline.apart is not None:
+        await asyncio.to_thread(leadline.apart.ask, "as_of", session.isoformat())
     # As the scheduler's own role: that of requests sees no tenant's portfolios by itself, and nothing would fall due before the
     # reconciler's next turn.
     service = apps["coordinator"].state.service

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -95,6 +96,19 @@ def test_memory_is_that_of_the_process_and_all_it_started() -> None:
     finally:
         child.kill()
         child.communicate()
+
+
+def test_the_peak_is_found_though_it_has_passed() -> None:
+    if memory.total([os.getpid()]) is None:
+        pytest.skip("this system does not tell proportional set sizes")
+    with memory.Peak(os.getpid()) as peak:
+        before = memory.total([os.getpid()]) or 0
+        time.sleep(2 * memory.LEAST_PAUSE)
+        kept = b"x" * 200_000_000
+        time.sleep(10 * memory.LEAST_PAUSE)
+        del kept
+    assert peak.megabytes is not None
+    assert peak.megabytes * 1e6 > before + 190_000_000
 
 
 @pytest.mark.long

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
+import psutil
 import pytest
 
 from deploy.embedded import postgres
@@ -46,6 +49,22 @@ async def test_a_server_left_behind_is_stopped_before_another_starts(running: li
     # As if the process that started it had been killed: nobody said stop.
     running.append(postgres.serve(state))
     assert not running[0].child.running
+    assert await _value(running[-1], "SELECT answer FROM kept") == 42
+
+
+async def test_a_server_that_has_ended_and_of_which_nobody_took_note_is_waited_for(
+    running: list[Postgres], state: Path
+) -> None:
+    await _value(running[0], "CREATE TABLE kept AS SELECT 42 AS answer")
+    dead = running[0].child.process
+    # Its lock file stays, and until somebody asks how it ended, its number is that of a process.
+    dead.kill()
+    while psutil.Process(dead.pid).status() != psutil.STATUS_ZOMBIE:  # noqa: ASYNC110 (nobody tells)
+        await asyncio.sleep(0.01)
+    late = threading.Timer(1.5, dead.wait)
+    late.start()
+    running.append(postgres.serve(state))
+    late.join()
     assert await _value(running[-1], "SELECT answer FROM kept") == 42
 
 

@@ -133,6 +133,37 @@ async def test_a_run_completes_what_is_ready_and_announces_it(
         assert await conn.scalar(text("SELECT count(*) FROM ledger.schedule WHERE lease_owner IS NOT NULL")) == 0
 
 
+@dataclass
+class MadeWhenAsked:
+    """Results that make their outcomes of what they have, each time they are asked for."""
+
+    made: Counted
+    asked: int = 0
+
+    @property
+    def outcomes(self) -> Mapping[UnitKey, Outcome]:
+        self.asked += 1
+        return dict(self.made.outcomes)
+
+
+async def test_outcomes_are_asked_for_once_however_many_units_there_are(
+    admin: AsyncEngine, engines: dict[Phase, AsyncEngine]
+) -> None:
+    told: list[MadeWhenAsked] = []
+
+    class Making(Worker):
+        def compute(self, inputs: Batch) -> Any:
+            told.append(MadeWhenAsked(super().compute(inputs)))
+            return told[-1]
+
+        async def save(self, conn: AsyncConnection, results: Any, raised: Completed) -> None:
+            assert len(raised.keys) == 10
+
+    a, b = await portfolios(admin, 2, D[:5])
+    assert await runner(engines, Making(Phase.INGEST)).run(Work((a, b), D[0], D[4])) == 10
+    assert [results.asked for results in told] == [1]
+
+
 async def test_a_run_with_nothing_to_do_takes_no_lease_and_tells_a_holder(
     admin: AsyncEngine, engines: dict[Phase, AsyncEngine]
 ) -> None:

@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import hashlib
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx2
 from sqlalchemy import text
@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from deploy.embedded.composition import Composition, composition
 from services.risk.store.results import FIGURE_COLUMNS
 from shared.db.engine import create_engine
+from shared.db.roles import SERVICES
 from tests.support.brokers import TestBroker
 from tests.support.databases import Database
 
@@ -46,6 +47,20 @@ class Processes:
     url: str
 
 
+class Apart(Protocol):
+    """A process that runs some of the services."""
+
+    services: Sequence[str]
+
+    def start(self, urls: Mapping[str, str], values: Mapping[str, Any]) -> None: ...
+
+    def wait(self) -> None: ...
+
+    def ask(self, question: str, value: str = "") -> Any: ...
+
+    def stop(self) -> None: ...
+
+
 @dataclass(frozen=True)
 class Pipeline:
     """A running Leadline and the ways to look at it."""
@@ -54,6 +69,7 @@ class Pipeline:
     services: Composition
     api: httpx2.AsyncClient
     admin: AsyncEngine
+    apart: Apart | None = None
 
     async def create(self, positions: Sequence[dict[str, Any]], **fields: Any) -> str:
         body = {"name": "Test", "account_type": "taxable", "currency": "USD", "equity_balance": 100_000, "flows": []}
@@ -126,16 +142,8 @@ class Pipeline:
 
     async def _behind(self) -> list[str]:
         """Of which topics a consumer has not committed everything."""
-        found = []
-        for app in self.services.apps.values():
-            for subscriber in app.state.service.broker.subscribers:
-                partitions = list(subscriber.consumer.assignment())
-                ends = await subscriber.consumer.end_offsets(partitions)
-                committed = {partition: await subscriber.consumer.committed(partition) for partition in partitions}
-                found += [str(partition) for partition, end in ends.items() if end > (committed[partition] or 0)]
-                # Between two assignments it has none, and nobody knows what it will be given.
-                found += [] if partitions else ["no partition"]
-        return found
+        found = await unread(self.services)
+        return found + (await asyncio.to_thread(self.apart.ask, "unread") if self.apart is not None else [])
 
     async def query(self, statement: str, **parameters: Any) -> list[Any]:
         """Rows, as the administrator sees them."""
@@ -164,11 +172,37 @@ class Pipeline:
         return hashlib.sha256("\n".join(row[0] for row in rows).encode()).hexdigest()
 
 
+async def unread(services: Composition) -> list[str]:
+    """Of which topics a consumer has not committed everything."""
+    found = []
+    for app in services.apps.values():
+        for subscriber in app.state.service.broker.subscribers:
+            partitions = list(subscriber.consumer.assignment())
+            ends = await subscriber.consumer.end_offsets(partitions)
+            committed = {partition: await subscriber.consumer.committed(partition) for partition in partitions}
+            found += [str(partition) for partition, end in ends.items() if end > (committed[partition] or 0)]
+            # Between two assignments it has none, and nobody knows what it will be given.
+            found += [] if partitions else ["no partition"]
+    return found
+
+
+def move_clocks(services: Composition, session: date) -> None:
+    for app in services.apps.values():
+        # Frozen, for no service may move its own.
+        object.__setattr__(app.state.service.clock, "as_of", session)
+
+
 @contextlib.asynccontextmanager
 async def running(
-    database: Database, broker: TestBroker, *, as_of: date, data: Path = BUNDLED_PRICES, **values: Any
+    database: Database,
+    broker: TestBroker,
+    *,
+    as_of: date,
+    data: Path = BUNDLED_PRICES,
+    apart: Apart | None = None,
+    **values: Any,
 ) -> AsyncIterator[Pipeline]:
-    """Start the five services; on the way out stop them in order."""
+    """Start the five services, here or apart; on the way out stop them in order."""
     listener = socket.socket(proto=socket.IPPROTO_TCP)  # as `deploy.embedded.state.bind` says
     listener.bind(("127.0.0.1", 0))
     settings: dict[str, Any] = {
@@ -191,12 +225,19 @@ async def running(
         **values,
     }
     admin = create_engine(database.admin_url, application="leadline-tests", pool_size=4)
+    here = [service for service in SERVICES if apart is None or service not in apart.services]
     try:
+        if apart is not None:
+            apart.start(database.urls, settings)
         async with (
-            composition(database.urls, listener, values=settings) as services,
+            composition(database.urls, listener, values=settings, services=here) as services,
             httpx2.AsyncClient(base_url=f"{services.url}/api/v1", timeout=60) as api,
         ):
-            yield Pipeline(database, services, api, admin)
+            if apart is not None:
+                await asyncio.to_thread(apart.wait)
+            yield Pipeline(database, services, api, admin, apart)
     finally:
+        if apart is not None:
+            apart.stop()
         await admin.dispose()
         listener.close()

@@ -65,8 +65,10 @@ async def settle(conn: AsyncConnection, positions: Rows, last: date) -> Sequence
 
 def _ended_contract(row: Any, last: date) -> tuple[Occ, str, date] | None:
     """(contract, underlying, last session) of an option without a stated exit. Not of an adjusted contract: its shares are not 100."""
-    contract = parse_occ(row.symbol) if row.exit_session is None and row.investment_class != "PRIVATE" else None
+    contract = parse_occ(row.symbol)
     if contract is None or contract.expiration > last:
+        return None
+    if row.exit_session is not None or row.investment_class == "PRIVATE":
         return None
     if not row.symbol.startswith(f"{contract.underlying}{contract.expiration:%y%m%d}"):
         return None
