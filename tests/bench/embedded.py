@@ -81,12 +81,12 @@ def up(directory: Path, data: Path, as_of: date) -> Iterator[Run]:
         process.wait(120)
 
 
-async def _prepare(directory: Path, portfolios: int, sessions: int) -> None:
+async def _prepare(directory: Path, data: Path, portfolios: int, sessions: int) -> None:
     """Portfolios of thirty, computed for the last session; the sessions before it are copies of it."""
     draw = random.Random(1)
     admin = administrator(directory)
     try:
-        await insert_portfolios(admin, [sorted(draw.sample(SYMBOLS, HELD_AT_NIGHT)) for _ in range(portfolios)])
+        await insert_portfolios(admin, data, [sorted(draw.sample(SYMBOLS, HELD_AT_NIGHT)) for _ in range(portfolios)])
         await wait_complete(admin, LAST, 4 * portfolios, within=WITHIN_SECONDS, appears=True)
         days = calendar().between(calendar().back(LAST, sessions - 1), calendar().back(LAST, 1)) if sessions > 1 else []
         async with admin.engine.begin() as conn:
@@ -164,7 +164,7 @@ def run(portfolios: int, sessions: int) -> Found:
         directory = Path(scratch) / "state"
         data = market(Path(scratch), SYMBOLS)
         with up(directory, data, LAST):
-            asyncio.run(_prepare(directory, portfolios, sessions))
+            asyncio.run(_prepare(directory, data, portfolios, sessions))
         seconds, at_rest = [], None
         for _ in range(STARTS):
             with up(directory, data, LAST) as started:

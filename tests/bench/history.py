@@ -23,7 +23,6 @@ from tests.bench.pipeline import (
     Stage,
     fall_due,
     insert_portfolios,
-    positions,
     stage,
     wait_complete,
 )
@@ -44,7 +43,7 @@ def books(portfolios: int, symbols: Sequence[str] = SYMBOLS) -> list[list[str]]:
 async def computed(ran: Stage, of: Sequence[Sequence[str]], entry: date, units: int) -> float:
     """Seconds until portfolios that hold these symbols since `entry` are computed; `units` are those of the last session in all."""
     start = time.perf_counter()
-    await insert_portfolios(ran.leadline, of, day=entry)
+    await insert_portfolios(ran.leadline, ran.data, of, day=entry)
     await fall_due(ran.leadline, LAST)
     await wait_complete(ran.leadline, LAST, units, within=3600)
     return time.perf_counter() - start
@@ -53,8 +52,9 @@ async def computed(ran: Stage, of: Sequence[Sequence[str]], entry: date, units: 
 async def _one_by_one(sessions: int) -> list[float]:
     """Seconds of onboardings through the API: prices are stored, facts are not."""
     symbols = SYMBOLS[:HELD_AT_NIGHT]
-    lots, found = positions(symbols, calendar().back(LAST, sessions - 1)), []
+    found = []
     async with stage(symbols) as ran:
+        lots = ran.lots(symbols, calendar().back(LAST, sessions - 1))
         for number in range(ONE_BY_ONE + 1):
             await ran.leadline.execute("TRUNCATE factors.exposures, factors.metrics, factors.proxies")
             start = time.perf_counter()
@@ -113,7 +113,7 @@ async def corrected_close(ran: Stage, portfolios: int, sessions: int, back: int)
     """
     leadline, entry, day = ran.leadline, calendar().back(LAST, sessions - 1), calendar().back(LAST, back)
     of = books(portfolios, SYMBOLS[: max(HELD_AT_NIGHT, min(len(SYMBOLS), 5 * portfolios))])
-    await leadline.create(positions([SYMBOLS[0]], day), name="asks")
+    await leadline.create(ran.lots([SYMBOLS[0]], day), name="asks")
     await wait_complete(leadline, LAST, PHASES)
     await computed(ran, of, entry, PHASES * (portfolios + 1))
     await leadline.quiet(within=600)

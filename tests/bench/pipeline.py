@@ -11,7 +11,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -89,14 +89,18 @@ class Stage:
     data: Path
     """The price file."""
 
+    def lots(self, symbols: Sequence[str], entry: date) -> list[dict[str, Any]]:
+        return positions(symbols, entry, prices.closes(self.data, entry))
 
-def positions(symbols: Sequence[str], entry: date) -> list[dict[str, Any]]:
+
+def positions(symbols: Sequence[str], entry: date, closes: Mapping[str, float]) -> list[dict[str, Any]]:
+    """A lot of each symbol, entered at the close of that session."""
     return [
         {
             "symbol": symbol,
             "quantity": 10 + number if number % 5 else -10,
             "entry_date": entry.isoformat(),
-            "entry_price": 50,
+            "entry_price": closes[symbol],
         }
         for number, symbol in enumerate(symbols)
     ]
@@ -115,6 +119,7 @@ def market(folder: Path, symbols: Sequence[str]) -> Path:
     # In a process of its own: what making them leaves in memory is none of the services'.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         pool.submit(prices.write, data, list(symbols), calendar().back(LAST, 1100), LAST_NIGHT).result()
+    prices.write_facts(folder, list(symbols))
     return data
 
 
@@ -203,9 +208,8 @@ def print_steps(leadline: Pipeline, before: dict[tuple[str, str], float]) -> Non
 async def onboarding() -> Run:
     """13 positions over 500 sessions, all four phases; prices are stored, facts are not."""
     symbols = SYMBOLS[:POSITIONS]
-    lots = positions(symbols, calendar().back(LAST, SESSIONS - 1))
     async with stage(symbols) as ran:
-        leadline = ran.leadline
+        leadline, lots = ran.leadline, ran.lots(symbols, calendar().back(LAST, SESSIONS - 1))
         first = await leadline.create(lots, name="stores the prices")
         await leadline.complete(first, within=300)
         await leadline.quiet()
@@ -237,7 +241,7 @@ async def night(portfolios: int, times: int) -> Run:
     async with stage(sorted({symbol for book in books for symbol in book})) as ran:
         leadline, units = ran.leadline, portfolios * len(yardstick.PHASES)
         began = time.perf_counter()
-        await insert_portfolios(leadline, books)
+        await insert_portfolios(leadline, ran.data, books)
         await fall_due(leadline, LAST)
         await wait_complete(leadline, LAST, units, within=within)
         await leadline.quiet(within=within)
@@ -267,28 +271,36 @@ async def night(portfolios: int, times: int) -> Run:
 
 
 async def insert_portfolios(
-    leadline: Database, books: Sequence[Sequence[str]], *, day: date = LAST, draw: random.Random | None = None
+    leadline: Database,
+    data: Path,
+    books: Sequence[Sequence[str]],
+    *,
+    day: date = LAST,
+    draw: random.Random | None = None,
 ) -> None:
-    """Portfolios that hold these symbols from session `day` on. By the API each would be computed alone, as it is created.
+    """Portfolios that hold these symbols from session `day` on, at its closes in the price file. By the API each would be computed
+    alone, as it is created.
 
     draw : where ids come from that are the same in every run
     """
     ids = [uuid4() if draw is None else UUID(int=draw.getrandbits(128), version=4) for _ in books]
-    lots = [(str(uuid), lot) for uuid, book in zip(ids, books, strict=True) for lot in positions(book, day)]
+    closes = prices.closes(data, day)
+    lots = [(str(uuid), lot) for uuid, book in zip(ids, books, strict=True) for lot in positions(book, day, closes)]
     await leadline.execute(
         """WITH lots AS (
-               SELECT * FROM unnest(CAST(:portfolios AS uuid[]), CAST(:symbols AS text[]), CAST(:quantities AS numeric[]))
-                   AS l (portfolio, symbol, quantity)
+               SELECT * FROM unnest(CAST(:portfolios AS uuid[]), CAST(:symbols AS text[]), CAST(:quantities AS numeric[]),
+                                     CAST(:prices AS numeric[])) AS l (portfolio, symbol, quantity, price)
            ), made AS (
                INSERT INTO coordinator.portfolios (id, name, account_type, equity_balance, first_session)
                SELECT DISTINCT portfolio, 'Night ' || portfolio, 'taxable', 100000, CAST(:day AS date) FROM lots
            )
            INSERT INTO coordinator.positions (portfolio_id, symbol, quantity, entry_date, entry_session, entry_price,
                investment_class, stated_quantity, stated_entry_price)
-           SELECT portfolio, symbol, quantity, :day, :day, 50, 'PUBLIC', quantity, 50 FROM lots""",
+           SELECT portfolio, symbol, quantity, :day, :day, price, 'PUBLIC', quantity, price FROM lots""",
         portfolios=[uuid for uuid, _ in lots],
         symbols=[lot["symbol"] for _, lot in lots],
         quantities=[lot["quantity"] for _, lot in lots],
+        prices=[lot["entry_price"] for _, lot in lots],
         day=day,
     )
 

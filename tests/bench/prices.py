@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from shared.market.calendar import calendar
 from shared.market.registry import PROXY_SYMBOLS
 
 SEED = 20201231
+SECTORS = ("Technology", "Healthcare", "Industrials", "Utilities", "Energy")
 
 
 def write(path: Path, symbols: list[str], first: date, last: date) -> None:
@@ -30,3 +33,22 @@ def write(path: Path, symbols: list[str], first: date, last: date) -> None:
         columns["close"] += close.tolist()
         columns["adj_close"] += close.tolist()
     pq.write_table(pa.table(columns), path)
+
+
+def write_facts(folder: Path, symbols: list[str]) -> None:
+    """Beside the prices: that none of the symbols paid or split, and what they are. Without it each lot would have a reason beside
+    each of its sessions, as no healthy portfolio has."""
+    with (folder / "corporate_actions.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(("symbol", "ex_date", "type", "value"))
+        rows.writerows((name, "", "none", "") for name in (*symbols, *PROXY_SYMBOLS))
+    with (folder / "symbols.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(("symbol", "asset_type", "sector"))
+        rows.writerows((name, "stock", SECTORS[number % len(SECTORS)]) for number, name in enumerate(symbols))
+
+
+def closes(path: Path, day: date) -> Mapping[str, float]:
+    """Of one session, by symbol."""
+    rows = pq.read_table(path, columns=["symbol", "close"], filters=[("date", "=", day)]).to_pydict()
+    return dict(zip(rows["symbol"], rows["close"], strict=True))

@@ -73,7 +73,7 @@ async def prepare(server: databases.Server, broker: TestBroker, data: Path, port
     database = await databases.create(server)
     async with pipeline.running(database, broker, as_of=LAST, data=data, **PACE) as leadline:
         books = [sorted(draw.sample(SYMBOLS, HELD_AT_NIGHT)) for _ in range(portfolios)]
-        await insert_portfolios(leadline, books, draw=random.Random(IDS))
+        await insert_portfolios(leadline, data, books, draw=random.Random(IDS))
         await fall_due(leadline, LAST)
         await wait_complete(leadline, LAST, portfolios * len(COMPUTING), within=WITHIN_SECONDS)
         await leadline.quiet(within=WITHIN_SECONDS)
