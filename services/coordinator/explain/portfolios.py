@@ -50,10 +50,15 @@ _ENVELOPE = (
 )  # fmt: skip
 
 
-async def explain(conn: AsyncConnection, portfolio: UUID, session: date | None, figure: str) -> dict[str, Any]:
-    """The explanation as answered. `NotFound` names figures that are close."""
+async def explain(
+    conn: AsyncConnection, portfolio: UUID, session: date | None, figure: str, *, lots: int | None = None
+) -> dict[str, Any]:
+    """The explanation as answered. `NotFound` names figures that are close.
+
+    lots : at most so many of them are among the inputs; `inputs_total` then says how many inputs there are
+    """
     envelope, figures = await _figures(conn, portfolio, session, answer_of(figure, ANSWERS))
-    return await _explain_figure(conn, portfolio, figure, envelope, figures)
+    return await _explain_figure(conn, portfolio, figure, envelope, figures, lots)
 
 
 async def explain_many(
@@ -76,7 +81,12 @@ async def explain_many(
 
 
 async def _explain_figure(
-    conn: AsyncConnection, portfolio: UUID, figure: str, envelope: Mapping[str, Any], figures: Mapping[Name, Any]
+    conn: AsyncConnection,
+    portfolio: UUID,
+    figure: str,
+    envelope: Mapping[str, Any],
+    figures: Mapping[Name, Any],
+    lots: int | None = None,
 ) -> dict[str, Any]:
     # Off the event loop: names that are close are looked for among tens of thousands.
     try:
@@ -94,7 +104,7 @@ async def _explain_figure(
         "formula": formula.text,
         "parameters": dict(formula.parameters) | (script["parameters"] if script else {}),
         "steps": steps(formula, name, figures),
-        **await inputs(conn, formula, scope),
+        **await inputs(conn, formula, scope, lots),
     }
 
 
@@ -175,8 +185,11 @@ async def _figures(
     conn: AsyncConnection, portfolio: UUID, session: date | None, answer: str
 ) -> tuple[dict[str, Any], dict[Name, Any]]:
     """The envelope of an answer, and all its figures by name."""
-    if answer in ("snapshots", "positions", *_ON_SNAPSHOTS):
+    if answer == "positions":
         document = await valued_lots.read(conn, portfolio, session)
+    elif answer in ("snapshots", *_ON_SNAPSHOTS):
+        # Fifty thousand lots are seconds, and nothing of them is in these.
+        document = await valued_lots.read_envelope(conn, portfolio, session)
     elif answer == "scorecard":
         document = await portfolios.scorecard_document(conn, portfolio, session)
     elif answer == "sector_exposures":

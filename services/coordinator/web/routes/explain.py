@@ -8,6 +8,7 @@ from uuid import UUID
 
 from fastapi import Query, Request
 from fastapi.responses import Response
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.context import Ctx
 from services.coordinator.errors import NotFound
@@ -34,14 +35,24 @@ async def of_portfolio(
         if not figure:
             listed = await portfolios.names(conn, portfolio_id, session)
             return page(request, "explain_names.html", head=head, symbol=None, listed=listed)
-        found = await portfolios.explain(conn, portfolio_id, session, figure)
+        found = await portfolios.explain(conn, portfolio_id, session, figure, lots=views.SHOWN)
         when = date.fromisoformat(found["session"])
-        lots = {str(row["id"]): row["symbol"] for row in await store.positions(conn, portfolio_id)}
+        lots = await _symbol_of_lot(conn, portfolio_id, found["figure"])
         said = await restatements.page(
             conn, portfolio_id, limit=BEFORE, cursor=None, session=when, figure=found["figure"]
         )
     before = [item for item in said["items"] if item["figure"] == found["figure"]]
     return page(request, "explain.html", head=head, symbol=None, view=views.view(head.name, found, before, lots))
+
+
+async def _symbol_of_lot(conn: AsyncConnection, portfolio: UUID, figure: str) -> dict[str, str]:
+    """The symbol of the lot that a figure is of, by the lot's id."""
+    identity = f"{figure}.".split(".")[1]
+    try:
+        row = await store.position(conn, portfolio, UUID(identity)) if figure.startswith("positions.") else None
+    except ValueError:
+        return {}
+    return {identity: row["symbol"]} if row is not None else {}
 
 
 @router.get("/symbols/{symbol}/explain")
