@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from datetime import date
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from services.coordinator.api import representation
+from services.coordinator.explain import portfolios as explain
 from services.coordinator.explain import scopes, sources
+from services.coordinator.explain.formulas.model import Source
 from services.coordinator.results import valued_lots
 from services.coordinator.web.views import explain as views
 from shared import offloading
+from shared.db.engine import snapshot
 from tests.store.coordinator.conftest import PREFIX, Api
 from tests.store.coordinator.test_beside_the_loop import Threads
 from tests.store.coordinator.test_reads import complete_with_results
@@ -65,7 +70,7 @@ async def test_a_page_builds_the_inputs_that_it_shows(api: Api, monkeypatch: pyt
     built: list[str] = []
     entry = sources.entry
 
-    def noted(source: sources.Source, **values: Any) -> sources.Entry:
+    def noted(source: Source, **values: Any) -> sources.Entry:
         built.append(source.kind)
         return entry(source, **values)
 
@@ -77,6 +82,25 @@ async def test_a_page_builds_the_inputs_that_it_shows(api: Api, monkeypatch: pyt
         "inputs"
     ]
     assert f"The first 1 of {len(inputs)}; the API has all." in cut
+
+
+@pytest.mark.parametrize("size", [1, 7, 1_000])
+async def test_the_list_of_names_is_sent_as_it_would_be_encoded(
+    api: Api, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    identity = await complete_with_results(api)
+    monkeypatch.setattr(explain, "_IN_A_PART", size)
+    sent = await api.client.get(f"{PREFIX}/portfolios/{identity}/explain")
+    async with snapshot(api.context.engine) as conn:
+        listed = await explain.names(conn, UUID(identity), None)
+    assert len(listed["figures"]) > 100
+    assert sent.content == representation.encode(listed)
+
+
+async def test_names_are_listed_without_an_object_each(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    identity = await complete_with_results(api)
+    monkeypatch.setattr(explain, "list_figures", _refused)
+    assert (await api.client.get(f"{PREFIX}/portfolios/{identity}/explain")).status_code == 200
 
 
 async def test_a_page_of_a_lot_says_its_symbol(api: Api) -> None:

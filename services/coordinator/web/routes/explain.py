@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import date
 from typing import Annotated
 from uuid import UUID
@@ -34,7 +35,7 @@ async def of_portfolio(
         _, head, _ = await portfolio_header(conn, context, portfolio_id, session)
         if not figure:
             listed = await portfolios.names(conn, portfolio_id, session)
-            return page(request, "explain_names.html", head=head, symbol=None, listed=listed)
+            return await asyncio.to_thread(page, request, "explain_names.html", head=head, symbol=None, listed=listed)
         found = await portfolios.explain(conn, portfolio_id, session, figure, lots=views.SHOWN)
         when = date.fromisoformat(found["session"])
         lots = await _symbol_of_lot(conn, portfolio_id, found["figure"])
@@ -63,7 +64,9 @@ async def of_symbol(
     async with snapshot(context.engine) as conn:
         if not figure:
             listed = await symbols.names(conn, symbol, session)
-            return page(request, "explain_names.html", head=None, symbol=listed["symbol"], listed=listed)
+            return await asyncio.to_thread(
+                page, request, "explain_names.html", head=None, symbol=listed["symbol"], listed=listed
+            )
         found = await symbols.explain(conn, symbol, session, figure)
     if not found:
         raise NotFound(f"There is no figure {figure!r} of {symbol}.")
