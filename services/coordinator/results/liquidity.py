@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.compute.liquidity import HORIZONS, DailyVolume, Profile, daily_volume, days_to_sell, profile
 from services.coordinator.results import book, history, lot_sums, sector_names
-from services.coordinator.results.book import Book, Holding
+from services.coordinator.results.book import UNITS, Book, Holding
 from services.coordinator.results.held import one_document
 from services.coordinator.results.lot_sums import Sums
 from services.coordinator.results.reasons import documents
@@ -98,11 +98,11 @@ async def series(
         return []
     symbols = sorted({symbol for held in books for symbol in held.symbols})
     market = await _market(conn, symbols, books[0].session, books[-1].session)
-    shown = _shown(symbols, names)
+    shown = _symbols_to_show(symbols, names)
     return await asyncio.to_thread(lambda: [(held.session, _document(held, market, shown)) for held in books])
 
 
-def _shown(symbols: Sequence[str], names: Collection[str] | None) -> Collection[str]:
+def _symbols_to_show(symbols: Sequence[str], names: Collection[str] | None) -> Collection[str]:
     """The symbols whose own figures are wanted. Of a name that there is not all are: those that are close are named."""
     there, asked = set(symbols), set()
     for name in [_OF_A_SYMBOL] if names is None else names:
@@ -156,7 +156,8 @@ def _figures(
 
 
 def _document(held: Sums, market: _Market, shown: Collection[str]) -> dict[str, Any]:
-    found = _figures(held.symbols, held.holdings, held.quantity, held.value, market, held.session, ADV_SHARE)
+    value = np.array([units / UNITS for units in held.value], dtype=np.float64)
+    found = _figures(held.symbols, held.holdings, held.quantity, value, market, held.session, ADV_SHARE)
     return {
         "days": to_json(found.whole.days),
         "within": {str(horizon): to_json(part) for horizon, part in zip(HORIZONS, found.whole.within, strict=True)},

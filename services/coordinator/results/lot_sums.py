@@ -19,7 +19,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.results import book
-from services.coordinator.results.book import UNITS, Holding
+from services.coordinator.results.book import OLD_REASONS, Holding
 from shared.arrays import BoolMatrix, FloatVector, IntVector
 from shared.db import packed
 
@@ -28,18 +28,25 @@ LOTS_AT_ONCE = 1_000_000
 _ID = 16
 # Halves of a whole number: of each as many as there ever are lots are added without rounding.
 _HALF = 32
+_OLD = " || ".join(f"array_positions(reason, '{code}')" for code in OLD_REASONS)
 _STATED = ("class", "subtype", "underlying")
 
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """K symbols in the database's order, and what is held of each: shares, and money in the portfolio's currency."""
+    """K symbols in the database's order, and what is held of each: shares, and money in `UNITS` of it, to the last one.
+
+    gross : value of the long lots less that of the short ones
+    old   : (K,) whether a lot is valued at a price that is no evidence any more; of none where that was not asked
+    """
 
     session: date
     symbols: Sequence[str]
     holdings: Sequence[Holding]
     quantity: FloatVector
-    value: FloatVector
+    value: Sequence[int]
+    gross: Sequence[int]
+    old: BoolMatrix
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +74,22 @@ class _Lots:
     _there: tuple[IntVector, Sequence[str], Sequence[Holding]] | None = None
     _known: dict[tuple[Any, ...], Holding] = field(default_factory=dict)
 
-    def sum(self, session: date, quantity: FloatVector, value: IntVector) -> Sums:
+    def sum(self, session: date, quantity: FloatVector, value: IntVector, old: Sequence[int]) -> Sums:
+        """old : places of the lots, from 1"""
         held = quantity != 0.0
         there, symbols, holdings = self._find(held)
         place, count = self.place[held], len(self.symbols)
-        shares = np.bincount(place, quantity[held], count).astype(np.float64)
-        high = np.bincount(place, value[held] >> _HALF, count)[there].tolist()
-        low = np.bincount(place, value[held] & (1 << _HALF) - 1, count)[there].tolist()
-        money = [((int(above) << _HALF) + int(below)) / UNITS for above, below in zip(high, low, strict=True)]
-        return Sums(session, symbols, holdings, shares[there], np.array(money, dtype=np.float64))
+        shares = np.bincount(place, quantity[held], count).astype(np.float64)[there]
+        # Of lots that are closed nobody asks how old their price is.
+        doubted = np.zeros(len(held), dtype=np.bool_)
+        doubted[np.array(old, dtype=np.int64) - 1] = True
+        of_old = np.bincount(self.place[doubted & held], minlength=count)[there] > 0
+        value = value[held]
+        net, gross = _add(place, value, count), _add(place, np.abs(value), count)
+        places = there.tolist()
+        return Sums(
+            session, symbols, holdings, shares, [net[at] for at in places], [gross[at] for at in places], of_old
+        )
 
     def _find(self, held: BoolMatrix) -> tuple[IntVector, Sequence[str], Sequence[Holding]]:
         """The places of the symbols of which a lot is held, their names and what is said of them. Mostly as on the session before."""
@@ -96,13 +110,22 @@ class _Lots:
         return self._known[symbol, *ranks]
 
 
-async def read(conn: AsyncConnection, portfolio: UUID, first: date, last: date) -> list[Sums]:
-    """Of every session in [first, last] that has a snapshot, ascending."""
+def _add(place: IntVector, values: IntVector, count: int) -> list[int]:
+    """(count,) sums by place, exact however large."""
+    high = np.bincount(place, values >> _HALF, count).tolist()
+    low = np.bincount(place, values & (1 << _HALF) - 1, count).tolist()
+    return [(int(above) << _HALF) + int(below) for above, below in zip(high, low, strict=True)]
+
+
+async def read(
+    conn: AsyncConnection, portfolio: UUID, first: date, last: date, *, evidence: bool = False
+) -> list[Sums]:
+    """Of every session in [first, last] that has a snapshot, ascending. evidence : with how old their prices are"""
     stated = await _read_stated(conn, portfolio)
     sessions = max(1, LOTS_AT_ONCE // max(1, len(stated.of)))
     found: list[Sums] = []
     lots: _Lots | None = None
-    while rows := await _read_slice(conn, portfolio, first, last, sessions):
+    while rows := await _read_slice(conn, portfolio, first, last, sessions, evidence=evidence):
         for row in rows:
             if lots is None or (row.symbols is not None and (row.ids, row.symbols) != (lots.ids, lots.listed)):
                 lots = await _list(conn, row, stated)
@@ -114,23 +137,24 @@ async def read(conn: AsyncConnection, portfolio: UUID, first: date, last: date) 
 
 
 async def _read_slice(
-    conn: AsyncConnection, portfolio: UUID, first: date, last: date, sessions: int
+    conn: AsyncConnection, portfolio: UUID, first: date, last: date, sessions: int, *, evidence: bool
 ) -> Sequence[Row[Any]]:
     """The first so many sessions. Which lots they are is said of the first, and of those that do not list what the one before lists."""
     rows = await conn.execute(
-        text("""
+        text(f"""
             SELECT session, CASE WHEN listed THEN array_send(position_ids) END AS ids, CASE WHEN listed THEN symbols END AS symbols,
-                   array_send(quantity) AS quantity, array_send(market_value) AS value
+                   array_send(quantity) AS quantity, array_send(market_value) AS value,
+                   CASE WHEN :evidence THEN {_OLD} ELSE '{{}}' END AS old
             FROM (
                 SELECT h.*, position_ids IS DISTINCT FROM lag(position_ids) OVER before
                             OR symbols IS DISTINCT FROM lag(symbols) OVER before AS listed
                 FROM (
-                    SELECT session, position_ids, symbols, quantity, market_value FROM snapshots.holdings
+                    SELECT session, position_ids, symbols, quantity, market_value, reason FROM snapshots.holdings
                     WHERE portfolio_id = :id AND session BETWEEN :first AND :last ORDER BY session LIMIT :sessions
                 ) h WINDOW before AS (ORDER BY session)
             ) told ORDER BY session
         """),
-        {"id": portfolio, "first": first, "last": last, "sessions": sessions},
+        {"id": portfolio, "first": first, "last": last, "sessions": sessions, "evidence": evidence},
     )
     return rows.all()
 
@@ -151,10 +175,10 @@ async def _read_stated(conn: AsyncConnection, portfolio: UUID) -> _Stated:
         )
     ).mappings()
     rows: Sequence[Mapping[str, Any]] = [dict(row) for row in found]
-    return await asyncio.to_thread(_stated, rows)
+    return await asyncio.to_thread(_gather_stated, rows)
 
 
-def _stated(rows: Sequence[Mapping[str, Any]]) -> _Stated:
+def _gather_stated(rows: Sequence[Mapping[str, Any]]) -> _Stated:
     of: dict[bytes, int] = {}
     ranks = np.zeros((len(rows) + 1, len(_STATED)), dtype=np.int64)
     texts: list[dict[int, str]] = [{} for _ in _STATED]
@@ -185,7 +209,7 @@ def _lots(row: Row[Any], symbols: Sequence[str], stated: _Stated) -> _Lots:
 
 
 def _sum(lots: _Lots, row: Row[Any]) -> Sums:
-    return lots.sum(row.session, packed.float_array(row.quantity), packed.int_array(row.value))
+    return lots.sum(row.session, packed.float_array(row.quantity), packed.int_array(row.value), row.old)
 
 
 def _cut(packed_: bytes, width: int, head: int) -> Iterable[bytes]:

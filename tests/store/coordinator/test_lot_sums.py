@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.coordinator.results import book, liquidity, lot_sums
+from services.coordinator.results import book, held, liquidity, lot_sums
 from services.coordinator.results.book import Holding
 from shared.db.engine import snapshot
 from tests.store.coordinator.conftest import PREFIX, Api
@@ -22,7 +22,8 @@ STATED = (
     ("PUBLIC", None, None), ("PUBLIC", "ETF", None), ("PUBLIC", "MONEY_MARKET", None), ("PRIVATE", None, None),
     ("OPTIONS", None, "BRK.B"), ("OPTIONS", None, "BRKA"), ("OPTIONS", None, "AAPL"),
 )  # fmt: skip
-Line = tuple[str, Holding, float, float]
+Line = tuple[str, Holding, float, int, int, bool]
+REASONS = ("", "", "stale_price", *book.OLD_REASONS)
 
 
 async def _insert(api: Api, portfolio: UUID, lots: int, chance: random.Random) -> None:
@@ -46,7 +47,7 @@ async def _insert(api: Api, portfolio: UUID, lots: int, chance: random.Random) -
         now = listed[: lots * (at + 1) // 2 // len(SESSIONS) * 2] if at else []
         if at == len(SESSIONS) - 2:
             now = [(lot, "AAPL" if symbol == "FUND" else symbol) for lot, symbol in now]
-        held = [chance.choice((0.0, 0.1, -0.3, 1e9 / 3.0, 7.0)) for _ in now]
+        shares = [chance.choice((0.0, 0.1, -0.3, 1e9 / 3.0, 7.0)) for _ in now]
         value = [chance.choice((0, 1, -1, 2**53 + 1, -(2**61), 2**62 - 3, 123_456_789)) for _ in now]
         await api.run(
             """
@@ -54,36 +55,38 @@ async def _insert(api: Api, portfolio: UUID, lots: int, chance: random.Random) -
             SELECT :id, :session, 1, :lots, :symbols, :held, :held, array_fill(CAST(:session AS date), ARRAY[:n]),
                    array_fill('close'::text, ARRAY[:n]), array_fill(0::smallint, ARRAY[:n]), :value,
                    array_fill(0::bigint, ARRAY[:n]), array_fill(0::bigint, ARRAY[:n]), array_fill(0::bigint, ARRAY[:n]),
-                   array_fill(0::bigint, ARRAY[:n]), array_fill(''::text, ARRAY[:n])
+                   array_fill(0::bigint, ARRAY[:n]), :reasons
             """.replace(":n", str(len(now))),
-            id=portfolio, session=session, lots=[lot for lot, _ in now], symbols=[symbol for _, symbol in now], held=held,
-            value=value,
+            id=portfolio, session=session, lots=[lot for lot, _ in now], symbols=[symbol for _, symbol in now], held=shares,
+            value=value, reasons=[chance.choice(REASONS) for _ in now],
         )  # fmt: skip
 
 
 async def _by_rows(api: Api, portfolio: UUID, first: date, last: date) -> dict[date, list[Line]]:
     found: dict[date, list[Line]] = {}
-    for session, symbol, quantity, value, kind, subtype, underlying in await api.rows(
+    for session, symbol, quantity, value, gross, old, kind, subtype, underlying in await api.rows(
         """
-        SELECT h.session, l.symbol, sum(l.quantity ORDER BY l.n) AS quantity, sum(l.value) / 10000.0 AS value,
+        SELECT h.session, l.symbol, sum(l.quantity ORDER BY l.n) AS quantity, sum(l.value) AS value, sum(abs(l.value)) AS gross,
+               bool_or(l.reason = ANY (CAST(:old AS text[]))) AS old,
                max(p.investment_class) AS class, max(p.investment_subtype) AS subtype, max(p.underlying_symbol) AS underlying
         FROM snapshots.holdings h
-        LEFT JOIN LATERAL unnest(h.position_ids, h.symbols, h.quantity, h.market_value) WITH ORDINALITY
-            AS l (id, symbol, quantity, value, n) ON l.quantity <> 0
+        LEFT JOIN LATERAL unnest(h.position_ids, h.symbols, h.quantity, h.market_value, h.reason) WITH ORDINALITY
+            AS l (id, symbol, quantity, value, reason, n) ON l.quantity <> 0
         LEFT JOIN coordinator.positions p ON p.id = l.id
         WHERE h.portfolio_id = :id AND h.session BETWEEN :first AND :last GROUP BY h.session, l.symbol ORDER BY h.session, l.symbol
         """,
-        id=portfolio, first=first, last=last,
+        id=portfolio, first=first, last=last, old=list(book.OLD_REASONS),
     ):  # fmt: skip
         lines = found.setdefault(session, [])
         if symbol is not None:
             stated = {"class": kind, "subtype": subtype, "underlying": underlying}
-            lines.append((symbol, book.holding(symbol, stated), float(quantity), float(value)))
+            lines.append((symbol, book.holding(symbol, stated), float(quantity), int(value), int(gross), bool(old)))
     return found
 
 
 def _lines(of: lot_sums.Sums) -> list[Line]:
-    return list(zip(of.symbols, of.holdings, of.quantity.tolist(), of.value.tolist(), strict=True))
+    columns = (of.symbols, of.holdings, of.quantity.tolist(), of.value, of.gross, of.old.tolist())
+    return list(zip(*columns, strict=True))
 
 
 @pytest.mark.parametrize("at_once", [1, 60, 1_000_000])
@@ -98,10 +101,12 @@ async def test_sums_are_those_of_rows(api: Api, monkeypatch: pytest.MonkeyPatch,
         (SESSIONS[-1],) * 2,
     ):
         async with snapshot(api.context.engine) as conn:
-            found = await lot_sums.read(conn, portfolio, first, last)
+            found = await lot_sums.read(conn, portfolio, first, last, evidence=True)
+            unasked = await lot_sums.read(conn, portfolio, first, last)
         expected = await _by_rows(api, portfolio, first, last)
         assert {of.session: _lines(of) for of in found} == expected
         assert [of.session for of in found] == sorted(expected)
+        assert [_lines(of) for of in unasked] == [[(*line[:-1], False) for line in _lines(of)] for of in found]
 
 
 async def test_who_is_listed_is_told_once(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,8 +120,8 @@ async def test_who_is_listed_is_told_once(api: Api, monkeypatch: pytest.MonkeyPa
     told: list[Any] = []
     read_slice = lot_sums._read_slice
 
-    async def noted(*given: Any) -> Any:
-        told.extend(rows := await read_slice(*given))
+    async def noted(*given: Any, **named: Any) -> Any:
+        told.extend(rows := await read_slice(*given, **named))
         return rows
 
     monkeypatch.setattr(lot_sums, "_read_slice", noted)
@@ -132,14 +137,16 @@ async def test_who_is_listed_is_told_once(api: Api, monkeypatch: pytest.MonkeyPa
     assert len({id(of.holdings) for of in found[1:]}) == 1
 
 
-async def test_days_to_sell_over_time_are_summed_and_told_beside_the_event_loop(
-    api: Api, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("figure", ["liquidity.days", "look_through.names"])
+async def test_figures_over_time_are_summed_beside_the_event_loop(
+    api: Api, monkeypatch: pytest.MonkeyPatch, figure: str
 ) -> None:
     identity = await complete_with_results(api)
     threads = Threads(monkeypatch)
-    for module, name in ((lot_sums, "_sum"), (lot_sums, "_lots"), (lot_sums, "_stated"), (liquidity, "_document")):
+    told = (liquidity, "_document") if figure == "liquidity.days" else (held, "_of_sums")
+    for module, name in ((lot_sums, "_sum"), (lot_sums, "_lots"), (lot_sums, "_gather_stated"), told):
         threads.watch(module, name)
-    answer = await api.client.get(f"{PREFIX}/portfolios/{identity}/risk/series?figures=liquidity.days")
+    answer = await api.client.get(f"{PREFIX}/portfolios/{identity}/risk/series?figures={figure}")
     assert answer.status_code == 200
     assert all(seen and not any(seen) for seen in threads.seen.values()), threads.seen
 
@@ -157,5 +164,5 @@ async def test_days_to_sell_over_time_are_summed_and_told_beside_the_event_loop(
     ],
 )
 def test_figures_of_single_symbols_are_made_where_they_are_wanted(names: str, shown: list[str]) -> None:
-    assert sorted(liquidity._shown(["AAPL", "BRK.B"], names.split(","))) == shown
-    assert sorted(liquidity._shown(["AAPL", "BRK.B"], None)) == ["AAPL", "BRK.B"]
+    assert sorted(liquidity._symbols_to_show(["AAPL", "BRK.B"], names.split(","))) == shown
+    assert sorted(liquidity._symbols_to_show(["AAPL", "BRK.B"], None)) == ["AAPL", "BRK.B"]
