@@ -126,10 +126,12 @@ async def read(
     found: list[Sums] = []
     lots: _Lots | None = None
     while rows := await _read_slice(conn, portfolio, first, last, sessions, evidence=evidence):
+        of_rows: list[tuple[_Lots, Row[Any]]] = []
         for row in rows:
             if lots is None or (row.symbols is not None and (row.ids, row.symbols) != (lots.ids, lots.listed)):
                 lots = await _list(conn, row, stated)
-            found.append(await asyncio.to_thread(_sum, lots, row))
+            of_rows.append((lots, row))
+        found += await asyncio.to_thread(_sum, of_rows)
         if len(rows) < sessions:
             break
         first = rows[-1].session + timedelta(days=1)
@@ -208,8 +210,11 @@ def _lots(row: Row[Any], symbols: Sequence[str], stated: _Stated) -> _Lots:
     return _Lots(row.ids, row.symbols, symbols, place, ranks, stated.texts)
 
 
-def _sum(lots: _Lots, row: Row[Any]) -> Sums:
-    return lots.sum(row.session, packed.float_array(row.quantity), packed.int_array(row.value), row.old)
+def _sum(rows: Iterable[tuple[_Lots, Row[Any]]]) -> list[Sums]:
+    return [
+        lots.sum(row.session, packed.float_array(row.quantity), packed.int_array(row.value), row.old)
+        for lots, row in rows
+    ]
 
 
 def _cut(packed_: bytes, width: int, head: int) -> Iterable[bytes]:
