@@ -24,3 +24,19 @@ def dates(packed: bytes) -> DateVector:
     """Of `int4send` of days since 2000-01-01."""
     days: DateVector = _EPOCH + np.frombuffer(packed, dtype=">i4").astype("timedelta64[D]")
     return days
+
+
+# What `array_send` puts before the elements of an array of one dimension, of which an empty one has less; and before each of them.
+ARRAY_HEAD, ITEM_HEAD = 20, 4
+_DOUBLE = np.dtype([("length", ">i4"), ("value", ">f8")])
+_WHOLE = np.dtype([("length", ">i4"), ("value", ">i8")])
+
+
+def float_array(packed: bytes) -> FloatVector:
+    """Of `array_send` of a float8[] of one dimension without nulls."""
+    return np.frombuffer(packed[ARRAY_HEAD:], dtype=_DOUBLE)["value"].astype(np.float64)
+
+
+def int_array(packed: bytes) -> NDArray[np.int64]:
+    """Of `array_send` of a bigint[] of one dimension without nulls."""
+    return np.frombuffer(packed[ARRAY_HEAD:], dtype=_WHOLE)["value"].astype(np.int64)

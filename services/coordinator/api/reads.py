@@ -116,10 +116,10 @@ async def explain_figure(
         str | None,
         Query(max_length=300, description="Such as risk.var.historical.0.95; without it all names are listed"),
     ] = None,
-) -> dict[str, Any]:
+) -> dict[str, Any] | Encoded:
     async with session_snapshot(context, portfolio_id, session) as conn:
         if figure is None:
-            return await explain.names(conn, portfolio_id, session)
+            return Encoded(await explain.names_json(conn, portfolio_id, session))
         return await explain.explain(conn, portfolio_id, session, figure)
 
 

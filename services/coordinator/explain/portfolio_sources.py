@@ -14,6 +14,11 @@ from services.coordinator.explain.sources import Entry, Scope, entry, rows
 from services.coordinator.results.values import document, to_json
 
 _DAY = timedelta(days=1)
+_LOTS = """
+    FROM coordinator.positions
+    WHERE portfolio_id = :id AND deleted_at IS NULL AND entry_session <= :session
+      AND CASE WHEN CAST(:lot AS text) IS NULL THEN symbol = ANY (CAST(:symbols AS text[])) ELSE id = CAST(:lot AS uuid) END
+"""
 
 
 async def _snapshots(conn: AsyncConnection, source: Source, scope: Scope, first: date, last: date) -> list[Entry]:
@@ -58,24 +63,29 @@ async def results(conn: AsyncConnection, scope: Scope) -> list[Entry]:
     )
 
 
-async def lots(conn: AsyncConnection, scope: Scope) -> list[Entry]:
-    """As the user stated them last."""
+async def lots(conn: AsyncConnection, scope: Scope, most: int | None = None) -> list[Entry]:
+    """As the user stated them last. most : the first ones alone"""
     return await rows(
         conn,
         Source.LOTS,
-        """
+        f"""
             SELECT symbol, entry_date AS "from", exit_date AS "to", 'user' AS provider,
                    coalesce(updated_at, created_at) AS fetched_at
-            FROM coordinator.positions
-            WHERE portfolio_id = :id AND deleted_at IS NULL AND entry_session <= :session
-              AND CASE WHEN CAST(:lot AS text) IS NULL THEN symbol = ANY (CAST(:symbols AS text[])) ELSE id = CAST(:lot AS uuid) END
-            ORDER BY symbol, entry_session, id
+            {_LOTS} ORDER BY symbol, entry_session, id LIMIT :most
         """,
-        id=scope.portfolio,
-        session=scope.session,
-        symbols=list(scope.symbols),
-        lot=scope.lot,
+        **_about_lots(scope),
+        most=most,
     )
+
+
+async def count_lots(conn: AsyncConnection, scope: Scope) -> int:
+    """How many `lots` there are in all."""
+    return int(await conn.scalar(text(f"SELECT count(*) {_LOTS}"), _about_lots(scope)) or 0)
+
+
+def _about_lots(scope: Scope) -> dict[str, Any]:
+    about = {"id": scope.portfolio, "session": scope.session, "lot": scope.lot}
+    return about | {"symbols": list(scope.symbols)}
 
 
 async def flows(conn: AsyncConnection, scope: Scope) -> list[Entry]:

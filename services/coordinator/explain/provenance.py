@@ -13,7 +13,6 @@ from services.coordinator.explain.formulas.model import NOTHING, Formula, Source
 from services.coordinator.explain.sources import Entry, Scope
 
 _OF: Mapping[Source, Callable[[AsyncConnection, Scope], Awaitable[list[Entry]]]] = {
-    Source.LOTS: book.lots,
     Source.FLOWS: book.flows,
     Source.EQUITY: book.equity,
     Source.PRICES: market.prices,
@@ -33,10 +32,22 @@ _OF: Mapping[Source, Callable[[AsyncConnection, Scope], Awaitable[list[Entry]]]]
 }
 
 
-async def inputs(conn: AsyncConnection, formula: Formula, scope: Scope) -> dict[str, Any]:
-    """`inputs`, and where there are none why: `no_inputs`."""
-    found = [item for source in formula.sources for item in await _OF[source](conn, scope)]
+async def inputs(conn: AsyncConnection, formula: Formula, scope: Scope, lots: int | None = None) -> dict[str, Any]:
+    """`inputs`, and where there are none why: `no_inputs`.
+
+    lots : at most so many of them, and `inputs_total` with all counted
+    """
+    found: list[Entry] = []
+    others = 0
+    for source in formula.sources:
+        if source is Source.LOTS:
+            of_lots = await book.lots(conn, scope, lots)
+            others = 0 if lots is None else await book.count_lots(conn, scope) - len(of_lots)
+            found += of_lots
+        else:
+            found += await _OF[source](conn, scope)
     if found:
-        return {"inputs": found, "no_inputs": None}
+        counted = {} if lots is None else {"inputs_total": len(found) + others}
+        return {"inputs": found, "no_inputs": None, **counted}
     why = ", ".join(NOTHING[source] for source in formula.sources)
     return {"inputs": [], "no_inputs": f"There was {why}." if why else "It is a constant."}

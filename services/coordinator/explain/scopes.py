@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.explain.formulas.model import Formula, Span
+from services.coordinator.explain.formulas.model import Formula, Source, Span
 from services.coordinator.explain.sources import Scope
 from services.coordinator.results.figures import Name
 from shared.market.calendar import calendar
@@ -33,7 +33,12 @@ async def scope_of(
     first, after = _window(formula, session, min(began or session, session))
     lot = name[1] if formula.own and name[0] == "positions" else None
     if name[0] in _HELD or isinstance(formula.window, Span):
-        reach, symbols = await _price_spans(conn, portfolio, first, session, formula, lot)
+        reach: Mapping[str, tuple[date, date]] = {}
+        if Source.PRICES in formula.sources:
+            reach, symbols = await _price_spans(conn, portfolio, first, session, formula, lot)
+        else:
+            # Which prices enter is asked of every lot of every session: not where none does.
+            symbols = await _symbols_of_lots(conn, portfolio, first, session, formula, lot)
     else:
         symbols = {_subject(name)} if formula.own else await _holdings(conn, portfolio, session)
         symbols |= await _underlyings(conn, portfolio, symbols)
@@ -109,6 +114,29 @@ async def _price_spans(
     )
     found = rows.all()
     return {row.symbol: (row.first, row.last) for row in found if row.first is not None}, {row.symbol for row in found}
+
+
+async def _symbols_of_lots(
+    conn: AsyncConnection, portfolio: UUID, first: date, last: date, formula: Formula, lot: str | None
+) -> set[str]:
+    """The second of `_price_spans` alone."""
+    if lot is not None:
+        # The caller knows it.
+        return set()
+    if isinstance(formula.window, Span):
+        # One session lists mostly what the next one does: equal lists are looked through once.
+        statement = """
+            SELECT DISTINCT l.symbol FROM (
+                SELECT DISTINCT symbols FROM snapshots.holdings WHERE portfolio_id = :id AND session BETWEEN :first AND :last
+            ) h CROSS JOIN LATERAL unnest(h.symbols) AS l (symbol)
+        """
+    else:
+        statement = """
+            SELECT DISTINCT l.symbol FROM snapshots.holdings h
+            CROSS JOIN LATERAL unnest(h.symbols, h.quantity, h.daily_pnl) AS l (symbol, quantity, daily_pnl)
+            WHERE h.portfolio_id = :id AND h.session BETWEEN :first AND :last AND (l.quantity <> 0 OR l.daily_pnl <> 0)
+        """
+    return set(await conn.scalars(text(statement), {"id": portfolio, "first": first, "last": last}))
 
 
 async def _holdings(conn: AsyncConnection, portfolio: UUID, session: date) -> set[str]:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.explain.formulas.model import Source
 from services.coordinator.results.values import to_json
+from shared.offloading import offload
 
 _KEYS = ("kind", "symbol", "from", "to", "provider", "fetched_at", "price_version", "revision")
 Entry = dict[str, Any]
@@ -48,5 +49,5 @@ def entry(source: Source, **values: Any) -> Entry:
 
 async def rows(conn: AsyncConnection, source: Source, statement: str, **parameters: Any) -> list[Entry]:
     """The rows of a statement whose columns are named as an entry's keys."""
-    found = await conn.execute(text(statement), parameters)
-    return [entry(source, **row) for row in found.mappings()]
+    found = (await conn.execute(text(statement), parameters)).mappings().all()
+    return await offload(len(found), lambda: [entry(source, **row) for row in found])

@@ -269,8 +269,8 @@ _READERS = {
 # With why they are null, which is stored with no session.
 _WORKED_OUT = {
     "performance": worked_out_series.read_performance,
-    "attribution": worked_out_series.read_by_session,
-    "liquidity": worked_out_series.read_by_session,
+    "attribution": worked_out_series.read_attribution,
+    "liquidity": worked_out_series.read_liquidity,
     "look_through": worked_out_series.read_look_through,
     "sector_exposures": worked_out_series.read_sector_exposures,
 }

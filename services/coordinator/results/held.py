@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -13,8 +14,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import NotFound
-from services.coordinator.results import book
-from services.coordinator.results.book import OLD_REASONS, UNITS, Book, Holding
+from services.coordinator.results import lot_sums
+from services.coordinator.results.book import UNITS, Book, Holding
+from services.coordinator.results.lot_sums import Sums
 from shared.arrays import BoolMatrix, FloatVector
 
 
@@ -56,37 +58,19 @@ async def of_range(conn: AsyncConnection, portfolio: UUID, first: date, last: da
     """Of every session in [first, last] that has a snapshot, ascending."""
     rows = await conn.execute(
         text("""
-            SELECT h.session, CAST(s.nav AS float8) AS nav, l.symbol, sum(l.value) AS value, sum(abs(l.value)) AS gross,
-                   bool_or(l.reason = ANY (CAST(:old AS text[]))) AS old, max(p.investment_class) AS class,
-                   max(p.investment_subtype) AS subtype, max(p.underlying_symbol) AS underlying
-            FROM snapshots.holdings h
-            JOIN snapshots.snapshots s ON s.portfolio_id = h.portfolio_id AND s.session = h.session
-            LEFT JOIN LATERAL unnest(h.position_ids, h.symbols, h.quantity, h.market_value, h.reason)
-                AS l (id, symbol, quantity, value, reason) ON l.quantity <> 0
-            LEFT JOIN coordinator.positions p ON p.id = l.id
-            WHERE h.portfolio_id = :id AND h.session BETWEEN :first AND :last
-            GROUP BY h.session, s.nav, l.symbol ORDER BY h.session, l.symbol
+            SELECT session, CAST(nav AS float8) AS nav FROM snapshots.snapshots
+            WHERE portfolio_id = :id AND session BETWEEN :first AND :last
         """),
-        {"id": portfolio, "first": first, "last": last, "old": list(OLD_REASONS)},
+        {"id": portfolio, "first": first, "last": last},
     )
-    found: dict[date, tuple[float, list[Any]]] = {}
-    for row in rows.mappings():
-        _, lines = found.setdefault(row["session"], (row["nav"], []))
-        if row["symbol"] is not None:
-            lines.append(row)
-    return [_of_lines(session, nav, lines) for session, (nav, lines) in found.items()]
+    navs = {row.session: float(row.nav) for row in rows}
+    found = await lot_sums.read(conn, portfolio, first, last, evidence=True)
+    return await asyncio.to_thread(lambda: [_of_sums(navs[of.session], of) for of in found if of.session in navs])
 
 
-def _of_lines(session: date, nav: float, lines: Sequence[Any]) -> Held:
-    return Held(
-        session,
-        nav,
-        [line["symbol"] for line in lines],
-        [book.holding(line["symbol"], dict(line)) for line in lines],
-        np.array([float(line["value"]) / UNITS for line in lines]),
-        np.array([float(line["gross"]) / UNITS for line in lines]),
-        np.array([bool(line["old"]) for line in lines], dtype=np.bool_),
-    )
+def _of_sums(nav: float, of: Sums) -> Held:
+    value, gross = (np.array(units, dtype=np.float64) / UNITS for units in (of.value, of.gross))
+    return Held(of.session, nav, list(of.symbols), list(of.holdings), value, gross, of.old)
 
 
 def one_document(

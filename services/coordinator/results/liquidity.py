@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -14,9 +14,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.compute.liquidity import HORIZONS, DailyVolume, Profile, daily_volume, days_to_sell, profile
-from services.coordinator.results import book, history, sector_names
-from services.coordinator.results.book import Book, Holding
+from services.coordinator.results import book, history, lot_sums, sector_names
+from services.coordinator.results.book import UNITS, Book, Holding
 from services.coordinator.results.held import one_document
+from services.coordinator.results.lot_sums import Sums
 from services.coordinator.results.reasons import documents
 from services.coordinator.results.sector_names import OPEN_END_TYPES
 from services.coordinator.results.values import to_json
@@ -25,6 +26,10 @@ from shared.market.reasons import ReasonCode
 from shared.market.registry import ADV_SHARE, ADV_WINDOW
 from shared.market.symbols import SymbolKind
 from shared.work import Phase
+
+_OF_A_SYMBOL = "liquidity.positions."
+_FIGURES = ("adv", "days", "n_obs")
+_OF_ALL = ("liquidity.days", "liquidity.unknown_share", *(f"liquidity.within.{horizon}" for horizon in HORIZONS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,40 +86,32 @@ async def document(conn: AsyncConnection, portfolio: UUID, session: date) -> dic
     return one_document(await series(conn, portfolio, session, session), portfolio, session, "holdings")
 
 
-async def series(conn: AsyncConnection, portfolio: UUID, first: date, last: date) -> list[tuple[date, dict[str, Any]]]:
-    """The documents, each with its `reasons`, of all sessions in [first, last] that have a snapshot."""
-    books = await _books(conn, portfolio, first, last)
+async def series(
+    conn: AsyncConnection, portfolio: UUID, first: date, last: date, names: Collection[str] | None = None
+) -> list[tuple[date, dict[str, Any]]]:
+    """The documents, each with its `reasons`, of all sessions in [first, last] that have a snapshot.
+
+    names : the figures that are wanted; of single symbols there are then those alone, unless there is one that no session has
+    """
+    books = await lot_sums.read(conn, portfolio, first, last)
     if not books:
         return []
-    symbols = sorted({symbol for held in books.values() for symbol in held})
-    market = await _market(conn, symbols, min(books), max(books))
-    return await asyncio.to_thread(
-        lambda: [(session, _document(held, market, session)) for session, held in books.items()]
-    )
+    symbols = sorted({symbol for held in books for symbol in held.symbols})
+    market = await _market(conn, symbols, books[0].session, books[-1].session)
+    shown = _symbols_to_show(symbols, names)
+    return await asyncio.to_thread(lambda: [(held.session, _document(held, market, shown)) for held in books])
 
 
-async def _books(
-    conn: AsyncConnection, portfolio: UUID, first: date, last: date
-) -> dict[date, dict[str, tuple[float, float, Holding]]]:
-    """By session what is held: quantity, value, and what is said of each symbol."""
-    rows = await conn.execute(
-        text("""
-            SELECT h.session, l.symbol, sum(l.quantity) AS quantity, sum(l.value) / 10000.0 AS value, max(p.investment_class) AS class,
-                   max(p.investment_subtype) AS subtype, max(p.underlying_symbol) AS underlying
-            FROM snapshots.holdings h
-            LEFT JOIN LATERAL unnest(h.position_ids, h.symbols, h.quantity, h.market_value) AS l (id, symbol, quantity, value)
-                ON l.quantity <> 0
-            LEFT JOIN coordinator.positions p ON p.id = l.id
-            WHERE h.portfolio_id = :id AND h.session BETWEEN :first AND :last GROUP BY h.session, l.symbol ORDER BY h.session, l.symbol
-        """),
-        {"id": portfolio, "first": first, "last": last},
-    )
-    found: dict[date, dict[str, tuple[float, float, Holding]]] = {}
-    for row in rows.mappings():
-        held = found.setdefault(row["session"], {})
-        if row["symbol"] is not None:
-            held[row["symbol"]] = float(row["quantity"]), float(row["value"]), book.holding(row["symbol"], dict(row))
-    return found
+def _symbols_to_show(symbols: Sequence[str], names: Collection[str] | None) -> Collection[str]:
+    """The symbols whose own figures are wanted. Of a name that there is not all are: those that are close are named."""
+    there, asked = set(symbols), set()
+    for name in [_OF_A_SYMBOL] if names is None else names:
+        symbol, _, figure = name.removeprefix(_OF_A_SYMBOL).rpartition(".")
+        if name.startswith(_OF_A_SYMBOL) and symbol in there and figure in _FIGURES:
+            asked.add(symbol)
+        elif name not in _OF_ALL:
+            return there
+    return asked
 
 
 async def _market(conn: AsyncConnection, symbols: Sequence[str], first: date, last: date) -> _Market:
@@ -158,10 +155,9 @@ def _figures(
     return _Figures(volume, adv, days, reasons, profile(value, days))
 
 
-def _document(held: Mapping[str, tuple[float, float, Holding]], market: _Market, session: date) -> dict[str, Any]:
-    quantity = np.array([of[0] for of in held.values()], dtype=np.float64)
-    value = np.array([of[1] for of in held.values()], dtype=np.float64)
-    found = _figures(list(held), (of[2] for of in held.values()), quantity, value, market, session, ADV_SHARE)
+def _document(held: Sums, market: _Market, shown: Collection[str]) -> dict[str, Any]:
+    value = np.array([units / UNITS for units in held.value], dtype=np.float64)
+    found = _figures(held.symbols, held.holdings, held.quantity, value, market, held.session, ADV_SHARE)
     return {
         "days": to_json(found.whole.days),
         "within": {str(horizon): to_json(part) for horizon, part in zip(HORIZONS, found.whole.within, strict=True)},
@@ -173,9 +169,10 @@ def _document(held: Mapping[str, tuple[float, float, Holding]], market: _Market,
                 "days": to_json(float(found.days[k])),
                 "n_obs": int(found.volume.n_obs[k]),
             }
-            for k, symbol in enumerate(held)
+            for k, symbol in enumerate(held.symbols)
+            if symbol in shown
         ],
-        "reasons": _entries(list(held), found),
+        "reasons": _entries(held.symbols, found),
     }
 
 

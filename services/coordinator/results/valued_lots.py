@@ -12,7 +12,7 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import NotFound
-from services.coordinator.results.portfolios import choose_with_row, envelope, require_portfolio
+from services.coordinator.results.portfolios import Session, choose_with_row, envelope, require_portfolio
 from services.coordinator.results.reasons import Document, documents
 from services.coordinator.results.values import to_json
 from shared.db.statements import statement
@@ -24,11 +24,22 @@ QUANTITY_DECIMALS = 10
 ROWS_AT_ONCE = 50_000
 
 
-async def read(conn: AsyncConnection, portfolio: UUID, session: date | None) -> dict[str, Any]:
-    """Every lot entered by the session, closed ones included with quantity 0."""
+async def read_envelope(conn: AsyncConnection, portfolio: UUID, session: date | None) -> dict[str, Any]:
+    """What `read` says of the session beside its lots, without them."""
+    chosen, snapshot = await _choose(conn, portfolio, session)
+    return await envelope(conn, portfolio, snapshot, chosen, Phase.SNAPSHOTS)
+
+
+async def _choose(conn: AsyncConnection, portfolio: UUID, session: date | None) -> tuple[Session, RowMapping]:
     chosen, snapshot = await choose_with_row(conn, portfolio, Phase.SNAPSHOTS, session, "snapshots.snapshots", "nav")
     if snapshot is None:
         raise NotFound(f"Portfolio {portfolio} has no snapshot of session {chosen.session}.")
+    return chosen, snapshot
+
+
+async def read(conn: AsyncConnection, portfolio: UUID, session: date | None) -> dict[str, Any]:
+    """Every lot entered by the session, closed ones included with quantity 0."""
+    chosen, snapshot = await _choose(conn, portfolio, session)
     rows = await conn.execute(
         statement("""
             SELECT v.position_id, v.symbol, v.quantity, p.entry_date, p.entry_price, v.price, v.price_session, v.price_basis,

@@ -34,14 +34,20 @@ async def read_performance(
     return {name: found[known[name]] for name in names}, reasons
 
 
-async def read_by_session(
+async def read_attribution(
     conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str], *, strict: bool
 ) -> tuple[Values, Reasons]:
     """Of each session alone."""
-    which = names[0].partition(".")[0]
-    read_series = {"attribution": attribution.series, "liquidity": liquidity.series}[which]
-    found = await read_series(conn, window["id"], window["first"], window["last"])
-    return await asyncio.to_thread(_select, which, found, names, strict=strict)
+    found = await attribution.series(conn, window["id"], window["first"], window["last"])
+    return await asyncio.to_thread(_select, "attribution", found, names, strict=strict)
+
+
+async def read_liquidity(
+    conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str], *, strict: bool
+) -> tuple[Values, Reasons]:
+    """Of each session alone, of the symbols that are asked for."""
+    found = await liquidity.series(conn, window["id"], window["first"], window["last"], names)
+    return await asyncio.to_thread(_select, "liquidity", found, names, strict=strict)
 
 
 async def read_look_through(

@@ -9,22 +9,17 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 from uuid import UUID
 
-import numpy as np
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.arrays import FloatVector, IntVector
+from shared.db import packed
 from shared.market.reasons import ReasonCode
 
-# What `array_send` puts before the elements of an array of one dimension; of an empty one it ends after twelve bytes.
-_ARRAY_HEAD = 20
 # An id in such an array, and its length before it.
 _ID, _ID_HEAD = 16, 4
-_DOUBLE = np.dtype([("length", ">i4"), ("value", ">f8")])
-_WHOLE = np.dtype([("length", ">i4"), ("value", ">i8")])
 _NO_EVIDENCE = " || ".join(
     f"array_positions(h.reason, '{reason}')" for reason in (ReasonCode.UNPRICEABLE, ReasonCode.AMOUNT_TOO_LARGE)
 )
@@ -112,9 +107,9 @@ async def find_holdings(conn: AsyncConnection, portfolios: Sequence[UUID], first
             portfolio_id,
             session,
             nav,
-            LotList(ids[_ARRAY_HEAD:], symbols[_ARRAY_HEAD:]),
-            _elements(quantity, _DOUBLE).astype(np.float64),
-            _elements(value, _WHOLE).astype(np.int64),
+            LotList(ids[packed.ARRAY_HEAD :], symbols[packed.ARRAY_HEAD :]),
+            packed.float_array(quantity),
+            packed.int_array(value),
             [at - 1 for at in old],
         )
         for portfolio_id, session, nav, ids, symbols, quantity, value, old in rows
@@ -155,8 +150,3 @@ async def user_classifications(conn: AsyncConnection, lists: Iterable[LotList]) 
     for ids, *said in rows:
         found |= dict.fromkeys((ids[at : at + _ID] for at in range(0, len(ids), _ID)), UserClassification(*said))
     return found
-
-
-def _elements(packed: bytes, form: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    """What `array_send` packed of an array of one dimension without nulls."""
-    return np.frombuffer(packed[_ARRAY_HEAD:], dtype=form)["value"]

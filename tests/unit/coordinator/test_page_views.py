@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 
 from services.coordinator.web import formats
-from services.coordinator.web.views import charts, explain, home, importing, operations, performance, reasons, state
+from services.coordinator.web.views import (
+    charts,
+    data,
+    explain,
+    home,
+    importing,
+    operations,
+    performance,
+    reasons,
+    state,
+)
 from services.coordinator.web.views.figures import Figures
 
 
@@ -272,3 +282,22 @@ def test_a_row_of_a_preview_is_judged_in_words(line: dict[str, Any], verdict: st
     unknown = [{"symbol": "APPL", "suggestions": ["AAPL", "APLE"]}, {"symbol": "ZZZZ", "suggestions": []}]
     [row] = importing.preview({"preview": [LINE | line], "unknown_symbols": unknown})
     assert (row["verdict"], row["doubt"]) == (verdict, doubt)
+
+
+def test_the_page_of_data_puts_into_words_what_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str | None] = []
+
+    def noted(code: str | None) -> reasons.Reason:
+        asked.append(code)
+        return reasons.reason(code)
+
+    monkeypatch.setattr(data, "reason", noted)
+    lacking = [{"symbol": f"S{number}", "reason": "not_found"} for number in range(100)]
+    span = {"phase": "risk", "from": "2020-12-30", "to": "2020-12-30", "coverage": 0.5, "reasons": lacking}
+    document = status(partials=[span] * 100, holes_total=0, partials_total=100)
+    found = data.view("id", document, {"items": [], "next": None}, {"items": []})
+    assert len(found["partials"]) == data.PARTIALS
+    assert all(
+        [symbol for symbol, _ in each["reasons"]] == ["S0", "S1", "S2", "S3", "S4", "S5"] for each in found["partials"]
+    )
+    assert len(asked) == data.PARTIALS * data.REASONS

@@ -8,8 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from leadline import cli
+from services.coordinator.explain.formulas import registry
+from services.coordinator.explain.formulas.model import fits
 from services.coordinator.explain.formulas.registry import FORMULAS, formula_of
-from services.coordinator.results.figures import flatten, join_name
+from services.coordinator.results.figures import Name, flatten, join_name
 from services.coordinator.runs import requests
 from shared.work import Phase
 
@@ -99,3 +101,27 @@ def test_no_formula_hides_a_later_one() -> None:
     """Every pattern is reached by some name: by itself, with something for each of its stars."""
     for formula in FORMULAS:
         assert formula_of(tuple("x" if "*" in part else part for part in formula.pattern)) is formula, formula.pattern
+
+
+def test_names_that_no_pattern_tells_apart_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Name] = []
+
+    def noted(pattern: Name, name: Name) -> bool:
+        asked.append(name)
+        return fits(pattern, name)
+
+    monkeypatch.setattr(registry, "fits", noted)
+    registry._first_that_fits.cache_clear()
+    lots = [("positions", f"lot-{number}", "market_value") for number in range(100)]
+    assert len({id(formula_of(name)) for name in lots}) == 1
+    assert len(set(asked)) == 1
+
+
+def test_a_symbol_that_is_called_as_a_word_of_patterns_has_the_same_formulas() -> None:
+    words = sorted({part for formula in FORMULAS for part in formula.pattern})
+    for formula in FORMULAS:
+        for word in words:
+            for end in ((), ("further", "down")):
+                name = (*(word if "*" in part else part for part in formula.pattern), *end)
+                plain = next((of for of in FORMULAS if fits(of.pattern, name)), None)
+                assert formula_of(name) is plain, name

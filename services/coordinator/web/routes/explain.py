@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import date
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import Query, Request
 from fastapi.responses import Response
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.context import Ctx
 from services.coordinator.errors import NotFound
@@ -33,15 +35,25 @@ async def of_portfolio(
         _, head, _ = await portfolio_header(conn, context, portfolio_id, session)
         if not figure:
             listed = await portfolios.names(conn, portfolio_id, session)
-            return page(request, "explain_names.html", head=head, symbol=None, listed=listed)
-        found = await portfolios.explain(conn, portfolio_id, session, figure)
+            return await asyncio.to_thread(page, request, "explain_names.html", head=head, symbol=None, listed=listed)
+        found = await portfolios.explain(conn, portfolio_id, session, figure, lots=views.SHOWN)
         when = date.fromisoformat(found["session"])
-        lots = {str(row["id"]): row["symbol"] for row in await store.positions(conn, portfolio_id)}
+        lots = await _symbol_of_lot(conn, portfolio_id, found["figure"])
         said = await restatements.page(
             conn, portfolio_id, limit=BEFORE, cursor=None, session=when, figure=found["figure"]
         )
     before = [item for item in said["items"] if item["figure"] == found["figure"]]
     return page(request, "explain.html", head=head, symbol=None, view=views.view(head.name, found, before, lots))
+
+
+async def _symbol_of_lot(conn: AsyncConnection, portfolio: UUID, figure: str) -> dict[str, str]:
+    """The symbol of the lot that a figure is of, by the lot's id."""
+    identity = f"{figure}.".split(".")[1]
+    try:
+        row = await store.position(conn, portfolio, UUID(identity)) if figure.startswith("positions.") else None
+    except ValueError:
+        return {}
+    return {identity: row["symbol"]} if row is not None else {}
 
 
 @router.get("/symbols/{symbol}/explain")
@@ -52,7 +64,9 @@ async def of_symbol(
     async with snapshot(context.engine) as conn:
         if not figure:
             listed = await symbols.names(conn, symbol, session)
-            return page(request, "explain_names.html", head=None, symbol=listed["symbol"], listed=listed)
+            return await asyncio.to_thread(
+                page, request, "explain_names.html", head=None, symbol=listed["symbol"], listed=listed
+            )
         found = await symbols.explain(conn, symbol, session, figure)
     if not found:
         raise NotFound(f"There is no figure {figure!r} of {symbol}.")

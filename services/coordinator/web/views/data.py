@@ -14,6 +14,8 @@ Document = Mapping[str, Any]
 # Of a change of a thousand figures these are what a reader looks for first.
 FIRST = ("snapshots.nav", "snapshots.daily_return", "risk.volatility", "risk.var")
 SHOWN = 40
+# Of what was done with a remark: hundreds of sessions may lack hundreds of symbols each, and to say why in words takes its time.
+PARTIALS, REASONS = 40, 6
 
 
 def view(portfolio: str, status: Document, changes: Document, why: Document) -> dict[str, Any]:
@@ -30,9 +32,9 @@ def view(portfolio: str, status: Document, changes: Document, why: Document) -> 
                 "from": span["from"],
                 "to": span["to"],
                 "coverage": span["coverage"],
-                "reasons": [(item["symbol"], reason(item["reason"])) for item in span["reasons"]],
+                "reasons": [(item["symbol"], reason(item["reason"])) for item in span["reasons"][:REASONS]],
             }
-            for span in status["partials"]
+            for span in status["partials"][:PARTIALS]
         ],
         "partials_total": status["partials_total"],
         "changes": change_cards(portfolio, changes["items"]),

@@ -31,7 +31,7 @@ def view(
             (step["name"], words(step["name"], lots), value(step["name"], step["value"])) for step in found["steps"]
         ],
         "inputs": found["inputs"][:SHOWN],
-        "inputs_total": len(found["inputs"]),
+        "inputs_total": found.get("inputs_total", len(found["inputs"])),
         "no_inputs": found["no_inputs"],
         "envelope": found,
         # Of a symbol's figure what counts is the price version that it was computed from.
