@@ -5,8 +5,11 @@ from __future__ import annotations
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.ingest.workflow import complete
+from services.ingest.workflow import complete, quality
+from shared.ledger import completion
 from tests.store.ingest.conftest import DAYS, LAST, Ingest
 
 FIRST = DAYS.back(LAST, 9)
@@ -74,3 +77,58 @@ async def test_a_death_between_two_parts_loses_nothing(ingest: Ingest, monkeypat
         "SELECT CAST(payload AS text) AS body FROM bus.outbox WHERE type = 'leadline.PricesIngested.v1'"
     )
     assert len(events) == 5, "each part says so, and each once"
+
+
+async def test_what_units_say_is_worked_out_and_encoded_before_the_lock(
+    ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portfolio = await ingest.portfolio(*((symbol, FIRST) for symbol in UNKNOWN))
+    steps: list[str] = []
+
+    def note(module: object, name: str, step: str) -> None:
+        original = getattr(module, name)
+
+        def noted(*given: object) -> object:
+            steps.append(step)
+            return original(*given)
+
+        monkeypatch.setattr(module, name, noted)
+
+    note(quality, "_outcomes", "work")
+    note(completion, "_encode_once", "encode")
+    note(complete, "acquire_commit_order_lock", "lock")
+    await ingest.run(portfolio)
+    assert await ingest.missing(portfolio) == []
+    assert steps == ["work", "encode", "lock"] * 5
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("UPDATE ingest.gaps SET reason = 'delisted' WHERE symbol_id = (SELECT id FROM ingest.symbols WHERE symbol = 'U2')",
+         (0.25, ["not_found", "delisted", "not_found"])),
+        ("UPDATE coordinator.positions SET entry_price = 500 WHERE symbol = 'P1'",
+         (0.625, ["not_found", "not_found", "not_found"])),
+    ],
+)  # fmt: skip
+async def test_what_changed_before_the_lock_is_worked_out_again_behind_it(
+    ingest: Ingest, monkeypatch: pytest.MonkeyPatch, statement: str, said: tuple[float, list[str]]
+) -> None:
+    ingest.market.quote("P1")
+    portfolio = await ingest.portfolio(*((symbol, FIRST) for symbol in (*UNKNOWN, "P1")))
+    lock = complete.acquire_commit_order_lock
+    waiting = [statement]
+
+    async def change_first(conn: AsyncConnection) -> None:
+        while waiting:
+            async with ingest.admin.begin() as other:
+                await lock(other)
+                assert (await other.execute(text(waiting.pop()))).rowcount == 1
+        await lock(conn)
+
+    monkeypatch.setattr(complete, "acquire_commit_order_lock", change_first)
+    await ingest.run(portfolio)
+    units = await ingest.units(portfolio)
+    assert {(unit.coverage, *(each["reason"] for each in unit.reasons)) for unit in units.values()} == {
+        (said[0], *said[1])
+    }
