@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest.workflow import complete, quality
@@ -132,3 +132,25 @@ async def test_what_changed_before_the_lock_is_worked_out_again_behind_it(
     assert {(unit.coverage, *(each["reason"] for each in unit.reasons)) for unit in units.values()} == {
         (said[0], *said[1])
     }
+
+
+async def test_what_brings_no_prices_asks_for_nothing_about_them_behind_the_lock(ingest: Ingest) -> None:
+    """Of fourteen statements a write of unknown symbols behind the lock, five were for rows that it does not have."""
+    ingest.market.quote("P1")
+    await ingest.run(await ingest.portfolio(("P1", FIRST)))  # and of the proxies, which have prices
+    portfolio = await ingest.portfolio(*((symbol, FIRST) for symbol in UNKNOWN))
+    statements: list[str] = []
+    engine = ingest.worker._engine.sync_engine
+
+    def note(_conn: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.append(" ".join(statement.split()))
+
+    event.listen(engine, "before_cursor_execute", note)
+    await ingest.run(portfolio)
+    [write] = [at for at, statement in enumerate(statements) if statement.startswith("INSERT INTO ingest.gaps")]
+    begun = max(at for at in range(write) if "order_lock" in statements[at])
+    ended = min(at for at in range(write, len(statements)) if "order_lock" in statements[at])
+    behind = statements[begun + 1 : ended]
+    assert "UPDATE ingest.symbols" in " ".join(behind)
+    assert [statement for statement in behind if "staged" in statement or "symbol_profiles" in statement] == []
+    assert "leadline.ordered" not in " ".join(statements[begun + 1 : write])
