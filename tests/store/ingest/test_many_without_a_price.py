@@ -153,4 +153,4 @@ async def test_what_brings_no_prices_asks_for_nothing_about_them_behind_the_lock
     behind = statements[begun + 1 : ended]
     assert "UPDATE ingest.symbols" in " ".join(behind)
     assert [statement for statement in behind if "staged" in statement or "symbol_profiles" in statement] == []
-    assert "leadline.ordered" not in " ".join(statements[begun + 1 : write])
+    assert "leadline.ordered" not in " ".join(behind)
