@@ -9,6 +9,7 @@ from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest.workflow import complete, quality
+from shared.db.engine import acquire_commit_order_lock
 from shared.ledger import completion
 from tests.store.ingest.conftest import DAYS, LAST, Ingest
 
@@ -116,7 +117,7 @@ async def test_what_changed_before_the_lock_is_worked_out_again_behind_it(
 ) -> None:
     ingest.market.quote("P1")
     portfolio = await ingest.portfolio(*((symbol, FIRST) for symbol in (*UNKNOWN, "P1")))
-    lock = complete.acquire_commit_order_lock
+    lock = acquire_commit_order_lock
     waiting = [statement]
 
     async def change_first(conn: AsyncConnection) -> None:
