@@ -29,6 +29,8 @@ MAX_OTHERS = 20_000
 # Lots without a price times sessions that are completed at once: each may be a reason of its own to write, and whoever adds or
 # changes something waits meanwhile.
 MAX_SHORT = 50_000
+# Lots times sessions that are completed in the transaction that writes, where all that they lack is worked out behind the lock.
+MAX_AT_ONCE = 10_000
 
 
 class Patience(NamedTuple):
@@ -49,7 +51,7 @@ class Candidates:
     @property
     def are_few(self) -> bool:
         """Whether all of them may be completed at once, in the transaction that writes, whatever they lack."""
-        return self.lots * len(self.sessions) <= MAX_SHORT
+        return self.lots * len(self.sessions) <= MAX_AT_ONCE
 
 
 class Completer:

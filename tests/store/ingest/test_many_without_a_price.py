@@ -21,6 +21,7 @@ UNKNOWN = ("U1", "U2", "U3")
 def six_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two sessions of three lots that have no price."""
     monkeypatch.setattr(complete, "MAX_SHORT", 6)
+    monkeypatch.setattr(complete, "MAX_AT_ONCE", 6)
 
 
 async def transactions(ingest: Ingest, portfolio: UUID) -> list[int]:
@@ -80,9 +81,13 @@ async def test_a_death_between_two_parts_loses_nothing(ingest: Ingest, monkeypat
     assert len(events) == 5, "each part says so, and each once"
 
 
+@pytest.mark.parametrize(("most", "parts"), [(6, 5), (30, 1)])
 async def test_what_units_say_is_worked_out_and_encoded_before_the_lock(
-    ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+    ingest: Ingest, monkeypatch: pytest.MonkeyPatch, most: int, parts: int
 ) -> None:
+    monkeypatch.setattr(complete, "MAX_SHORT", most)
+    ingest.market.quote("P1")
+    await ingest.run(await ingest.portfolio(("P1", FIRST)))  # proxies are known: the write is one transaction
     portfolio = await ingest.portfolio(*((symbol, FIRST) for symbol in UNKNOWN))
     steps: list[str] = []
 
@@ -100,7 +105,7 @@ async def test_what_units_say_is_worked_out_and_encoded_before_the_lock(
     note(complete, "acquire_commit_order_lock", "lock")
     await ingest.run(portfolio)
     assert await ingest.missing(portfolio) == []
-    assert steps == ["work", "encode", "lock"] * 5
+    assert steps == ["work", "encode", "lock"] * parts
 
 
 @pytest.mark.parametrize(
