@@ -9,7 +9,9 @@ schedule it has locked. See decision 0015.
 """
 
 from shared.ledger.completion import (
+    EncodedReasons,
     complete,
+    encode_reasons,
     find_patience_ends,
     find_provisional,
     ready,
@@ -38,6 +40,7 @@ __all__ = [
     "Completed",
     "Deferral",
     "Demand",
+    "EncodedReasons",
     "Lease",
     "Outcome",
     "acquire",
@@ -46,6 +49,7 @@ __all__ = [
     "complete",
     "defer",
     "defer_each",
+    "encode_reasons",
     "find_patience_ends",
     "find_provisional",
     "find_scheduled",

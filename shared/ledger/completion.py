@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -80,11 +80,38 @@ async def ready(
     return [MissingUnit(portfolio, session, revision) for portfolio, session, revision in rows]
 
 
-async def complete(conn: AsyncConnection, phase: Phase, outcomes: Mapping[MissingUnit, Outcome]) -> Completed:
+class EncodedReasons(NamedTuple):
+    """Lists of reasons in one document, and the place of each in it.
+
+    places : by the list's identity
+    lists  : kept, so that no other list gets one's identity
+    """
+
+    document: str
+    places: Mapping[int, int]
+    lists: Sequence[list[dict[str, Any]]]
+
+
+async def encode_reasons(outcomes: Iterable[Outcome]) -> EncodedReasons:
+    """For `complete` of these outcomes, or of some of them, by who has time before it takes a lock."""
+    lists = [outcome.reasons for outcome in outcomes]
+    # Tens of megabytes where thousands of symbols have no price: not on the event loop.
+    document, places = await asyncio.to_thread(_encode_once, lists)
+    return EncodedReasons(document, {id(each): place for each, place in zip(lists, places, strict=True)}, lists)
+
+
+async def complete(
+    conn: AsyncConnection,
+    phase: Phase,
+    outcomes: Mapping[MissingUnit, Outcome],
+    encoded: EncodedReasons | None = None,
+) -> Completed:
     """Raise completed revisions. Call it before writing results, in the same transaction, and write only what it returns.
 
     A unit that somebody else completed at this revision or a higher one, or that is gone, is not returned: that is the whole
     idempotence of the system. Rows are locked in key order, so that two handlers never deadlock.
+
+    encoded : the outcomes' reasons, if they were encoded before; not used if one is not among them
     """
     if not outcomes:
         return Completed({})
@@ -107,7 +134,7 @@ async def complete(conn: AsyncConnection, phase: Phase, outcomes: Mapping[Missin
             RETURNING u.portfolio_id, u.session, u.completed_revision,
                       CAST(extract(epoch FROM u.completed_at - u.required_at) AS float8)
         """),
-        await _parameters(phase, outcomes),
+        await _parameters(phase, outcomes, encoded),
     )
     raised, quality = {}, {}
     healed = HEALED.labels(phase.value)
@@ -145,11 +172,13 @@ async def restate_quality(conn: AsyncConnection, phase: Phase, outcomes: Mapping
     return int(result.rowcount)
 
 
-async def _parameters(phase: Phase, outcomes: Mapping[MissingUnit, Outcome]) -> dict[str, Any]:
+async def _parameters(
+    phase: Phase, outcomes: Mapping[MissingUnit, Outcome], encoded: EncodedReasons | None = None
+) -> dict[str, Any]:
     """What `_INPUT` takes, in the order of the units."""
     units = sorted(outcomes)
-    # Tens of megabytes where thousands of symbols have no price: not on the event loop.
-    document, places = await asyncio.to_thread(_encode_once, [outcomes[unit].reasons for unit in units])
+    if encoded is None or any(id(outcome.reasons) not in encoded.places for outcome in outcomes.values()):
+        encoded = await encode_reasons(outcomes.values())
     return {
         "phase": phase.value,
         "portfolios": [unit.portfolio_id for unit in units],
@@ -157,8 +186,8 @@ async def _parameters(phase: Phase, outcomes: Mapping[MissingUnit, Outcome]) -> 
         "revisions": [unit.revision for unit in units],
         "qualities": [outcomes[unit].quality for unit in units],
         "coverages": [outcomes[unit].coverage for unit in units],
-        "places": places,
-        "reasons": document,
+        "places": [encoded.places[id(outcomes[unit].reasons)] for unit in units],
+        "reasons": encoded.document,
         "provisionals": [outcomes[unit].provisional for unit in units],
     }
 

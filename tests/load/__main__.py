@@ -219,7 +219,7 @@ def _report(
     return (
         f"{words}{outcome.answers.table()}\n\nThe portfolio that was computed meanwhile: {end}. Peak memory of all processes of the "
         f"server, the database's among them: {outcome.memory}. The commit-order lock was held {lock.times:,} times, for "
-        f"{lock.longest:.2f} s at most.\n{asked}"
+        f"{lock.longest:.2f} s at most, by {lock.holder}.\n{asked}"
     )
 
 

@@ -1,6 +1,6 @@
 """Find gaps that one write changed or ended, and what was computed without the awaited prices. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from services.ingest.model.stored import Affected, PriceGap
@@ -21,21 +21,39 @@ class GapChange(NamedTuple):
 
 
 def find_gap_changes(before: Sequence[PriceGap], after: Sequence[PriceGap]) -> list[GapChange]:
-    """What of the absences has gone, or has another reason. Runs of sessions that changed alike, ascending."""
-    if [gap[:4] for gap in before] == [gap[:4] for gap in after]:
-        return []
-    now = {at: (gap.reason, gap.terminal) for gap in after for at in range(gap.first, gap.last + 1)}
+    """What of the absences has gone, or has another reason. Runs of sessions that changed alike, ascending.
+
+    before, after : each disjoint and ascending. Told by their ends, never by their sessions: it is done for thousands of symbols
+        that nobody knows, behind the commit-order lock.
+    """
     found: list[GapChange] = []
+    at = 0
     for gap in before:
-        for at in range(gap.first, gap.last + 1):
-            if now.get(at) == (gap.reason, gap.terminal):
+        while at < len(after) and after[at].last < gap.first:
+            at += 1
+        for first, last, now in _pieces(gap, after, at):
+            if now is not None and (now.reason, now.terminal) == (gap.reason, gap.terminal):
                 continue
-            waited = not gap.terminal and (at not in now or now[at][1])
-            if found and found[-1].last == at - 1 and found[-1].waited == waited:
-                found[-1] = found[-1]._replace(last=at)
+            waited = not gap.terminal and (now is None or now.terminal)
+            if found and found[-1].last == first - 1 and found[-1].waited == waited:
+                found[-1] = found[-1]._replace(last=last)
             else:
-                found.append(GapChange(at, at, waited))
+                found.append(GapChange(first, last, waited))
     return found
+
+
+def _pieces(gap: PriceGap, after: Sequence[PriceGap], at: int) -> Iterator[tuple[int, int, PriceGap | None]]:
+    """The gap cut where those from `at` on begin and end: (first, last, the one that is there now, if any)."""
+    first = gap.first
+    while at < len(after) and after[at].first <= gap.last:
+        now = after[at]
+        if first < now.first:
+            yield first, now.first - 1, None
+        yield max(first, now.first), min(gap.last, now.last), now
+        first = now.last + 1
+        at += 1
+    if first <= gap.last:
+        yield first, gap.last, None
 
 
 def settled_by(changes: Mapping[str, Sequence[GapChange]], calendar: Calendar) -> list[Affected]:

@@ -47,11 +47,13 @@ async def write_candidates(conn: AsyncConnection, ids: Sequence[int], candidates
     await conn.execute(
         text("DELETE FROM ingest.candidates WHERE symbol_id = ANY (CAST(:ids AS integer[]))"), {"ids": list(ids)}
     )
-    for candidate in candidates:
+    if candidates:
         await conn.execute(
             text("""
                 INSERT INTO ingest.candidates (symbol_id, candidate, exchange, name, asset_type, currency)
-                VALUES (:symbol_id, :candidate, :exchange, :name, :asset_type, :currency) ON CONFLICT DO NOTHING
+                SELECT * FROM unnest(CAST(:symbol_id AS integer[]), CAST(:candidate AS text[]), CAST(:exchange AS text[]),
+                                     CAST(:name AS text[]), CAST(:asset_type AS text[]), CAST(:currency AS text[]))
+                ON CONFLICT DO NOTHING
             """),
-            candidate._asdict(),
+            {name: [getattr(candidate, name) for candidate in candidates] for name in Candidate._fields},
         )

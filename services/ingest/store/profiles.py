@@ -70,6 +70,8 @@ async def date_profiles(conn: AsyncConnection, found: Sequence[Described], learn
     What bears no date and is the first its provider says counts from the beginning; a difference from what it said before counts from
     the day it was learnt, so what was said before stays true of the days before.
     """
+    if not found:
+        return []
     rows = await conn.execute(
         text("""
             SELECT DISTINCT ON (symbol_id, provider) symbol_id, provider, asset_type, name, sector, industry

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
@@ -15,6 +16,19 @@ from shared.work import MissingUnit, UnitKey
 
 # What a lot cost, without sign.
 _COST = "CAST(abs(quantity) * entry_price * CASE investment_class WHEN 'OPTIONS' THEN 100 ELSE 1 END AS float8)"
+
+
+# A row an absence of a lot, not one a session.
+_ABSENCES = f"""
+    SELECT n.portfolio_id, n.lot_id, n.symbol, g.reason, NOT g.terminal,
+           greatest(n.entry_session, g.first), n.exit_session, g.last
+    FROM ({REQUIRED_COVERAGE}) n
+    JOIN ingest.symbols s ON s.symbol = n.symbol
+    JOIN ingest.gaps g ON g.symbol_id = s.id
+    WHERE n.portfolio_id = ANY (CAST(:portfolios AS uuid[]))
+      AND n.entry_session <= :last AND (n.exit_session IS NULL OR n.exit_session >= :first)
+      AND g.first <= :last AND g.last >= CASE WHEN g.terminal THEN CAST(:first AS date) ELSE :start END
+"""
 
 
 async def within_gate(
@@ -60,24 +74,32 @@ async def within_gate(
 async def find_absences(
     conn: AsyncConnection, portfolios: Collection[UUID], windows: Sequence[tuple[date, date]]
 ) -> dict[UUID, list[Absence]]:
-    """What has no price within the windows of (session, its first session), ascending; a row an absence of a lot, not one a session."""
-    rows = await conn.execute(
-        text(f"""
-            SELECT n.portfolio_id, n.lot_id, n.symbol, g.reason, NOT g.terminal,
-                   greatest(n.entry_session, g.first), n.exit_session, g.last
-            FROM ({REQUIRED_COVERAGE}) n
-            JOIN ingest.symbols s ON s.symbol = n.symbol
-            JOIN ingest.gaps g ON g.symbol_id = s.id
-            WHERE n.portfolio_id = ANY (CAST(:portfolios AS uuid[]))
-              AND n.entry_session <= :last AND (n.exit_session IS NULL OR n.exit_session >= :first)
-              AND g.first <= :last AND g.last >= CASE WHEN g.terminal THEN CAST(:first AS date) ELSE :start END
-        """),
-        {"portfolios": list(portfolios), "first": windows[0][0], "last": windows[-1][0], "start": windows[0][1]},
-    )
+    """What has no price within the windows of (session, its first session), ascending; an absence of a lot, not one a session."""
+    rows = await conn.execute(text(_ABSENCES), _absences_of(portfolios, windows))
     found: dict[UUID, list[Absence]] = defaultdict(list)
     for portfolio, *absence in rows:
         found[portfolio].append(Absence(*absence))
     return found
+
+
+def _absences_of(portfolios: Collection[UUID], windows: Sequence[tuple[date, date]]) -> dict[str, Any]:
+    return {"portfolios": list(portfolios), "first": windows[0][0], "last": windows[-1][0], "start": windows[0][1]}
+
+
+async def version(conn: AsyncConnection, portfolios: Collection[UUID], windows: Sequence[tuple[date, date]]) -> str:
+    """Another one whenever `find_absences`, or `find_lots` of who has absences, answers something else."""
+    found = await conn.scalar(
+        text(f"""
+            WITH absences AS MATERIALIZED (SELECT * FROM ({_ABSENCES}) a)
+            SELECT concat_ws(' ', (SELECT concat_ws(' ', count(*), sum(hashtextextended(CAST(a AS text), 0))) FROM absences a),
+                             (SELECT concat_ws(' ', count(*), sum(hashtextextended(id::text, xmin::text::bigint)))
+                              FROM coordinator.positions
+                              WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND deleted_at IS NULL
+                                AND portfolio_id IN (SELECT portfolio_id FROM absences)))
+        """),
+        _absences_of(portfolios, windows),
+    )
+    return str(found)
 
 
 async def find_lots(conn: AsyncConnection, portfolios: Collection[UUID]) -> dict[UUID, list[LotCost]]:

@@ -9,11 +9,11 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.ingest.store import quality, readiness, waiting
-from services.ingest.workflow.quality import assess, lookbacks_of
+from services.ingest.workflow.quality import Ahead, assess, assess_ahead, lookbacks_of
 from shared import ledger
 from shared.clock import Clock
 from shared.db.closures import assert_calendar_current
-from shared.db.engine import acquire_commit_order_lock, assert_commit_order_lock
+from shared.db.engine import acquire_commit_order_lock, assert_commit_order_lock, snapshot
 from shared.ledger import Completed
 from shared.market.calendar import Calendar
 from shared.market.registry import LOOKBACK, PROXY_SYMBOLS
@@ -29,6 +29,8 @@ MAX_OTHERS = 20_000
 # Lots without a price times sessions that are completed at once: each may be a reason of its own to write, and whoever adds or
 # changes something waits meanwhile.
 MAX_SHORT = 50_000
+# Lots times sessions that are completed in the transaction that writes, where all that they lack is worked out behind the lock.
+MAX_AT_ONCE = 10_000
 
 
 class Patience(NamedTuple):
@@ -49,7 +51,7 @@ class Candidates:
     @property
     def are_few(self) -> bool:
         """Whether all of them may be completed at once, in the transaction that writes, whatever they lack."""
-        return self.lots * len(self.sessions) <= MAX_SHORT
+        return self.lots * len(self.sessions) <= MAX_AT_ONCE
 
 
 class Completer:
@@ -77,7 +79,11 @@ class Completer:
             return Candidates(found, sessions, await readiness.count_lots(conn, found))
 
     async def complete(
-        self, conn: AsyncConnection, portfolios: Collection[UUID], sessions: Sequence[date]
+        self,
+        conn: AsyncConnection,
+        portfolios: Collection[UUID],
+        sessions: Sequence[date],
+        ahead: Ahead | None = None,
     ) -> Completed:
         """Complete every missing unit of the portfolios on the sessions whose data is all known.
 
@@ -87,13 +93,16 @@ class Completer:
 
         Needs the commit-order lock: a completion must not slip between a corrected price and its look at which units have used the
         old one.
+
+        ahead : what the units will say of themselves, where it was worked out before the lock
         """
         await assert_commit_order_lock(conn)
         calendar = self._clock.calendar()
         lookbacks = lookbacks_of(sessions, calendar)
         found = await self._find_ready(conn, portfolios, lookbacks)
         overdue = await quality.within_gate(conn, found.overdue, lookbacks)
-        raised = await ledger.complete(conn, Phase.INGEST, await assess(conn, [*found.known, *overdue], lookbacks))
+        outcomes = await assess(conn, [*found.known, *overdue], lookbacks, ahead)
+        raised = await ledger.complete(conn, Phase.INGEST, outcomes, None if ahead is None else ahead.reasons)
         failpoint("phase.after_completion")
         if overdue:
             log.info("patience_ran_out", units=len(overdue), portfolios=len({unit.portfolio_id for unit in overdue}))
@@ -118,10 +127,13 @@ class Completer:
         units = [*found.known, *found.overdue]
         done = Completed({})
         for part in cut(units, sessions, rows=lambda ids: sum(short.get(id_, 0) for id_ in ids), max_rows=MAX_SHORT):
+            # In a thread, and encoded: in a process that computes much else it is most of what others would wait for.
+            async with snapshot(self._engine) as conn:
+                ahead = await assess_ahead(conn, list(part.units), lookbacks)
             async with self._engine.begin() as conn:
                 await acquire_commit_order_lock(conn)
                 await assert_calendar_current(conn)
-                done |= await self.complete(conn, part.portfolios, part.sessions)
+                done |= await self.complete(conn, part.portfolios, part.sessions, ahead)
                 failpoint("phase.before_commit")
         return done
 

@@ -18,9 +18,9 @@ async def record_profiles(
     conn: AsyncConnection, rows: Sequence[ProfileRow], statements: Sequence[dict[str, Any]] = ()
 ) -> list[Affected]:
     """Write profiles; answers whose risk they change, from the day on that they count from. Needs the commit-order lock."""
-    await assert_commit_order_lock(conn)
     if not rows:
         return []
+    await assert_commit_order_lock(conn)
     asked = [(row.symbol_id, row.as_of) for row in rows]
     before = await profiles.classes(conn, asked)
     await profiles.write(conn, rows, statements)

@@ -55,7 +55,8 @@ async def write_rows(
     ids = list(rows.checked)
     changes = await replacing.replace_history(conn, ids, rows.actions, change_seq=change) if replaced else []
     await replacing.record_mapping(conn, rows.chosen, replaced=replaced)
-    changes += await prices.move(conn, change_seq=change, fetched_at=now)
+    if rows.prices:  # each statement is a turn for the processor, and others wait for the lock meanwhile
+        changes += await prices.move(conn, change_seq=change, fetched_at=now)
     changes += await prices.write_actions(conn, rows.actions, change_seq=change, fetched_at=now)
     changes += await prices.withdraw_actions(conn, rows.listed, rows.actions)
     await quarantine.insert_outliers(conn, rows.jumps)

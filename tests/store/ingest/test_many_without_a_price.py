@@ -5,8 +5,12 @@ from __future__ import annotations
 from uuid import UUID
 
 import pytest
+from sqlalchemy import event, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.ingest.workflow import complete
+from services.ingest.workflow import complete, quality
+from shared.db.engine import acquire_commit_order_lock
+from shared.ledger import completion
 from tests.store.ingest.conftest import DAYS, LAST, Ingest
 
 FIRST = DAYS.back(LAST, 9)
@@ -17,6 +21,7 @@ UNKNOWN = ("U1", "U2", "U3")
 def six_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two sessions of three lots that have no price."""
     monkeypatch.setattr(complete, "MAX_SHORT", 6)
+    monkeypatch.setattr(complete, "MAX_AT_ONCE", 6)
 
 
 async def transactions(ingest: Ingest, portfolio: UUID) -> list[int]:
@@ -74,3 +79,84 @@ async def test_a_death_between_two_parts_loses_nothing(ingest: Ingest, monkeypat
         "SELECT CAST(payload AS text) AS body FROM bus.outbox WHERE type = 'leadline.PricesIngested.v1'"
     )
     assert len(events) == 5, "each part says so, and each once"
+
+
+@pytest.mark.parametrize(("most", "parts"), [(6, 5), (30, 1)])
+async def test_what_units_say_is_worked_out_and_encoded_before_the_lock(
+    ingest: Ingest, monkeypatch: pytest.MonkeyPatch, most: int, parts: int
+) -> None:
+    monkeypatch.setattr(complete, "MAX_SHORT", most)
+    ingest.market.quote("P1")
+    await ingest.run(await ingest.portfolio(("P1", FIRST)))  # proxies are known: the write is one transaction
+    portfolio = await ingest.portfolio(*((symbol, FIRST) for symbol in UNKNOWN))
+    steps: list[str] = []
+
+    def note(module: object, name: str, step: str) -> None:
+        original = getattr(module, name)
+
+        def noted(*given: object) -> object:
+            steps.append(step)
+            return original(*given)
+
+        monkeypatch.setattr(module, name, noted)
+
+    note(quality, "_outcomes", "work")
+    note(completion, "_encode_once", "encode")
+    note(complete, "acquire_commit_order_lock", "lock")
+    await ingest.run(portfolio)
+    assert await ingest.missing(portfolio) == []
+    assert steps == ["work", "encode", "lock"] * parts
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("UPDATE ingest.gaps SET reason = 'delisted' WHERE symbol_id = (SELECT id FROM ingest.symbols WHERE symbol = 'U2')",
+         (0.25, ["not_found", "delisted", "not_found"])),
+        ("UPDATE coordinator.positions SET entry_price = 500 WHERE symbol = 'P1'",
+         (0.625, ["not_found", "not_found", "not_found"])),
+    ],
+)  # fmt: skip
+async def test_what_changed_before_the_lock_is_worked_out_again_behind_it(
+    ingest: Ingest, monkeypatch: pytest.MonkeyPatch, statement: str, said: tuple[float, list[str]]
+) -> None:
+    ingest.market.quote("P1")
+    portfolio = await ingest.portfolio(*((symbol, FIRST) for symbol in (*UNKNOWN, "P1")))
+    lock = acquire_commit_order_lock
+    waiting = [statement]
+
+    async def change_first(conn: AsyncConnection) -> None:
+        while waiting:
+            async with ingest.admin.begin() as other:
+                await lock(other)
+                assert (await other.execute(text(waiting.pop()))).rowcount == 1
+        await lock(conn)
+
+    monkeypatch.setattr(complete, "acquire_commit_order_lock", change_first)
+    await ingest.run(portfolio)
+    units = await ingest.units(portfolio)
+    assert {(unit.coverage, *(each["reason"] for each in unit.reasons)) for unit in units.values()} == {
+        (said[0], *said[1])
+    }
+
+
+async def test_what_brings_no_prices_asks_for_nothing_about_them_behind_the_lock(ingest: Ingest) -> None:
+    """Of fourteen statements a write of unknown symbols behind the lock, five were for rows that it does not have."""
+    ingest.market.quote("P1")
+    await ingest.run(await ingest.portfolio(("P1", FIRST)))  # and of the proxies, which have prices
+    portfolio = await ingest.portfolio(*((symbol, FIRST) for symbol in UNKNOWN))
+    statements: list[str] = []
+    engine = ingest.worker._engine.sync_engine
+
+    def note(_conn: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.append(" ".join(statement.split()))
+
+    event.listen(engine, "before_cursor_execute", note)
+    await ingest.run(portfolio)
+    [write] = [at for at, statement in enumerate(statements) if statement.startswith("INSERT INTO ingest.gaps")]
+    begun = max(at for at in range(write) if "order_lock" in statements[at])
+    ended = min(at for at in range(write, len(statements)) if "order_lock" in statements[at])
+    behind = statements[begun + 1 : ended]
+    assert "UPDATE ingest.symbols" in " ".join(behind)
+    assert [statement for statement in behind if "staged" in statement or "symbol_profiles" in statement] == []
+    assert "leadline.ordered" not in " ".join(behind)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 
 import pytest
+from sqlalchemy import event
 
 from services.factors.store import changes
 from services.ingest.model.market import Action, Answer, Listing, NoData, NoDataReason, Rename, Request
@@ -77,7 +78,14 @@ async def test_a_symbol_used_again_is_asked_for_under_its_own_name_after_the_ali
 async def test_an_ambiguous_symbol_is_a_question_and_the_answer_heals_it(ingest: Ingest) -> None:
     named(ingest)
     portfolio = await ingest.portfolio(("DUPE", ENTRY))
+    written: list[str] = []
+    event.listen(
+        ingest.worker._engine.sync_engine,
+        "before_cursor_execute",
+        lambda _conn, _cursor, statement, *_: written.append(statement.split("(")[0].strip()),
+    )
     await ingest.run(portfolio)
+    assert written.count("INSERT INTO ingest.candidates") == 1, "the lock is not held for a statement each"
     assert {gap[2:] for gap in await ingest.gaps("DUPE")} == {("ambiguous", True)}
     asked = await ingest.rows("SELECT candidate, exchange FROM ingest.candidates ORDER BY 1")
     assert [tuple(row) for row in asked] == [("DUPE.A", "XNYS"), ("DUPE.B", "XTSE")]
