@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from typing import NamedTuple
 from sqlalchemy import text
 
 from shared.db import locks
-from shared.db.engine import create_engine
+from tests.bench.embedded import administrator
 
 PAUSE_SECONDS = 0.01
 SHOWN = 60
@@ -54,8 +53,8 @@ class LockWatch:
 
     async def run(self) -> None:
         """Until cancelled."""
-        url = json.loads((self.state / "running.json").read_text())["database"]
-        engine = create_engine(url, application="leadline-load", pool_size=1)
+        # Others see of a statement only that there is one.
+        engine = administrator(self.state).engine
         try:
             async with engine.connect() as conn:
                 await conn.execution_options(isolation_level="AUTOCOMMIT")
