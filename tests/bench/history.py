@@ -58,7 +58,7 @@ async def _one_by_one(sessions: int) -> list[float]:
         for number in range(ONE_BY_ONE + 1):
             await ran.leadline.execute("TRUNCATE factors.exposures, factors.metrics, factors.proxies")
             start = time.perf_counter()
-            await ran.leadline.create(lots, name=f"Portfolio {number}", allow_duplicate_name=True)
+            await ran.leadline.create(lots, name=f"Portfolio {number}")
             await wait_complete(ran.leadline, LAST, PHASES * (number + 1))
             found.append(time.perf_counter() - start)
             await ran.leadline.quiet()

@@ -178,6 +178,15 @@ async def wait_complete(
         await asyncio.sleep(POLL_SECONDS)
 
 
+async def wait_refreshed(leadline: Database, *, within: float = 120.0) -> None:
+    """Until what is kept of the units' states is up to date: the coordinator sees to it once nothing changes any more."""
+    until = time.monotonic() + within
+    while (await leadline.query("SELECT EXISTS (SELECT FROM ledger.unit_changes)"))[0][0]:
+        if time.monotonic() > until:
+            raise RuntimeError(f"the runs of units are not up to date after {within:.0f} s")
+        await asyncio.sleep(POLL_SECONDS)
+
+
 async def finish(
     name: str, portfolios: int, ran: Stage, shape: yardstick.Shape, taken: Sequence[float], peak: Peak
 ) -> Run:
@@ -249,6 +258,8 @@ async def night(portfolios: int, times: int) -> Run:
         taken = []
         with Peak(*ran.processes) as peak:
             for session in nights:
+                # A day lies between two nights: what waits for changes to cease has long been done.
+                await wait_refreshed(leadline)
                 before, wrote, used_before = (
                     steps(leadline),
                     await counts.written(leadline),
