@@ -117,8 +117,11 @@ async def _prepare(directory: Path, data: Path, portfolios: int, sessions: int) 
 
 
 async def read(server: Server, portfolios: list[str], answers: Answers, seed: int) -> None:
-    """A reader who never pauses: risk, a year of snapshots, positions, the list; another portfolio each time."""
-    draw = random.Random(seed)
+    """A reader who never pauses: risk, a year of snapshots, positions, the list; another portfolio each time.
+
+    The first round is not told: the server was started for this night, and opens connections and plans statements then.
+    """
+    draw, told = random.Random(seed), Answers()
     year = f"from={calendar().back(LAST, 251)}&to={LAST}"
     async with server.client(1) as client:
         while True:
@@ -129,7 +132,8 @@ async def read(server: Server, portfolios: list[str], answers: Answers, seed: in
                 ("positions", f"/portfolios/{one}/positions"),
                 ("list of 50", "/portfolios?limit=50"),
             ):
-                await answers.ask(kind, lambda path=path: client.get(API + path))  # type: ignore[misc]
+                await told.ask(kind, lambda path=path: client.get(API + path))  # type: ignore[misc]
+            told = answers
 
 
 async def _night(directory: Path, run: Run, units: int) -> tuple[Answers, float]:
