@@ -27,6 +27,10 @@ from shared.errors import ConfigurationError
 SERVICES = ("risk",) if sys.platform == "linux" else ()
 LOOK_SECONDS = 0.05
 ANSWER_SECONDS = 2.0
+# As whoever stops us gives.
+STOP_SECONDS = 3.0
+# A process that is stopped or hangs neither ends nor works: it is asked so often, and ended once it was silent so many times in a row.
+ASK_SECONDS, PATIENT_SECONDS, MOST_SILENT = 10.0, 5.0, 6
 _PR_SET_PDEATHSIG = 1
 
 
@@ -41,7 +45,10 @@ class Beside:
     def look(self) -> bool:
         """Whether it still runs; what has ended is taken note of."""
         if not self.ended:
-            self.ended = os.waitpid(self.pid, os.WNOHANG)[0] == self.pid
+            try:
+                self.ended = os.waitpid(self.pid, os.WNOHANG)[0] == self.pid
+            except ChildProcessError:  # Where whoever started us ignores the ends of children, nobody can wait for one.
+                self.ended = True
         return not self.ended
 
     async def until_ready(self) -> None:
@@ -69,10 +76,32 @@ class Beside:
 
     async def stop(self) -> None:
         self.ask_to_stop()
-        await self.until_ended()
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await self.until_ended()
+        except TimeoutError:
+            self.kill()
+            await self.until_ended()
 
-    async def get(self, path: str) -> httpx2.Response:
-        async with httpx2.AsyncClient(timeout=ANSWER_SECONDS, trust_env=False) as client:
+    def kill(self) -> None:
+        if self.look():
+            os.kill(self.pid, signal.SIGKILL)
+
+    async def end_when_silent(self, every: float = ASK_SECONDS, most: int = MOST_SILENT) -> None:
+        """Ask again and again, and end the process once it has not answered so many times in a row; `until_ended` then returns."""
+        silent = 0
+        while silent < most:
+            await asyncio.sleep(every)
+            try:
+                await self.get("/livez", within=PATIENT_SECONDS)
+            except httpx2.HTTPError:
+                silent += 1
+            else:
+                silent = 0
+        self.kill()
+
+    async def get(self, path: str, within: float = ANSWER_SECONDS) -> httpx2.Response:
+        async with httpx2.AsyncClient(timeout=within, trust_env=False) as client:
             return await client.get(f"http://127.0.0.1:{self.port}{path}")
 
 

@@ -35,8 +35,6 @@ from shared.db.roles import PHASE_SERVICES
 from shared.errors import ConfigurationError
 
 PARENT_SECONDS = 1.0
-# As whoever stops us gives.
-STOP_SECONDS = 3.0
 
 
 def _application(running: Composition, forked: beside.Beside | None) -> FastAPI:
@@ -49,18 +47,25 @@ def _application(running: Composition, forked: beside.Beside | None) -> FastAPI:
             try:
                 problems += (await forked.get("/livez")).json()["problems"]
             except httpx2.HTTPError as error:
-                problems.append(f"the process of {', '.join(beside.SERVICES)} does not answer: {error}")
+                problems.append(_does_not_answer(error))
         return JSONResponse({"live": not problems, "problems": problems}, status_code=503 if problems else 200)
 
     @app.get("/metrics")
     async def metrics() -> Response:
         found = generate_latest()
         if forked is not None:
-            with contextlib.suppress(httpx2.HTTPError):
+            try:
                 found = merge(found, (await forked.get("/metrics")).text, "+".join(beside.SERVICES))
+            except httpx2.HTTPError as error:
+                # Half of a sum would be taken for a process that has begun anew, and what risk says of itself for nothing to say.
+                return Response(_does_not_answer(error), status_code=503, media_type="text/plain")
         return Response(found, media_type=CONTENT_TYPE_LATEST)
 
     return app
+
+
+def _does_not_answer(error: httpx2.HTTPError) -> str:
+    return f"the process of {', '.join(beside.SERVICES)} does not answer: {type(error).__name__} {error}".rstrip()
 
 
 async def _run(
@@ -100,8 +105,11 @@ async def _through(
         if forked is not None:
             # It stops while our own do, and is waited for after them.
             stack.callback(forked.ask_to_stop)
-            await forked.until_ready()
+            if not await _ready(forked, asked_to_stop):
+                return
             events.append(forked.until_ended())
+            silence = asyncio.create_task(forked.end_when_silent())
+            stack.callback(silence.cancel)
         beside.give_back_memory()
         collect_from_now_on()
         # Not before: that it listens is how whoever started us learns that everything is ready.
@@ -116,8 +124,20 @@ async def _through(
         server.should_exit = True
         await serving
         if forked is not None and forked.ended and not asked_to_stop.is_set():
-            _end_within(STOP_SECONDS)
+            _end_within(beside.STOP_SECONDS)
             raise ConfigurationError(f"the process of {', '.join(beside.SERVICES)} ended; its log says why, if it does")
+
+
+async def _ready(forked: beside.Beside, asked_to_stop: asyncio.Event) -> bool:
+    """Wait until the forked process is ready; False if we are asked to stop before that."""
+    waiting = [asyncio.create_task(of) for of in (forked.until_ready(), asked_to_stop.wait())]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waiting:
+        wait.cancel()
+    if asked_to_stop.is_set():
+        return False
+    await waiting[0]
+    return True
 
 
 def _end_within(seconds: float) -> None:

@@ -185,7 +185,10 @@ class Supervisor:
         with contextlib.suppress(OSError), (self._directory / "leadline.log").open("a") as log:
             log.write(f"stopped without waiting any longer, {STOP_SECONDS:.0f} s after it was asked for\n")
         # By their pid files: one may be starting again just now, and is not known here yet.
-        pid_files = [watched.server.child.pid_file for watched in self._watched]
+        # What computes is watched only once it is ready.
+        pid_files = [
+            *{*(watched.server.child.pid_file for watched in self._watched), self._directory / "computation.pid"}
+        ]
         until = time.monotonic() + QUIT_SECONDS
         for process in filter(None, map(orphan, pid_files)):
             with contextlib.suppress(psutil.Error):

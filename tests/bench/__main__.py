@@ -7,6 +7,7 @@ import importlib
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -127,6 +128,8 @@ def main(given: Sequence[str]) -> int:
             sys.stderr.write(f"{option} {file}: there is no directory {file.resolve().parent}; make it first\n")
             return 2
     logging.getLogger("aiokafka").setLevel(logging.ERROR)
+    # As by Ctrl-C: servers that were started are stopped.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     facts = measured.machine()
     if not alone:
         return _everything(facts, asked.whole, asked.paper)

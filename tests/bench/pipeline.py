@@ -178,7 +178,7 @@ async def wait_complete(
         await asyncio.sleep(POLL_SECONDS)
 
 
-async def wait_refreshed(leadline: Database, *, within: float = 120.0) -> None:
+async def wait_refreshed(leadline: Database, *, within: float) -> None:
     """Until what is kept of the units' states is up to date: the coordinator sees to it once nothing changes any more."""
     until = time.monotonic() + within
     while (await leadline.query("SELECT EXISTS (SELECT FROM ledger.unit_changes)"))[0][0]:
@@ -259,7 +259,7 @@ async def night(portfolios: int, times: int) -> Run:
         with Peak(*ran.processes) as peak:
             for session in nights:
                 # A day lies between two nights: what waits for changes to cease has long been done.
-                await wait_refreshed(leadline)
+                await wait_refreshed(leadline, within=within)
                 before, wrote, used_before = (
                     steps(leadline),
                     await counts.written(leadline),

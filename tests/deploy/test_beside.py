@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +21,10 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from deploy.embedded import beside
+from deploy.embedded import beside, computing
+from deploy.embedded.composition import Composition
 from deploy.embedded.merged_metrics import merge
+from deploy.embedded.process import free_port
 from tests.deploy.test_embedded_run import servers_of, up
 from tests.deploy.test_supervised_run import figures, import_sample, niceness, pid_of, until_back, until_complete
 
@@ -106,6 +112,77 @@ def test_risk_that_is_killed_in_the_middle_of_its_work_comes_back_and_nothing_is
         "leadline: the process of the computing services ended (SIGKILL)",
         said[3],
     ]
+
+
+ANSWERS = """
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"{\\"problems\\": []}")
+    def log_message(self, *_): pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+
+
+@pytest.fixture
+def answering() -> Iterator[beside.Beside]:
+    child = subprocess.Popen([sys.executable, "-c", ANSWERS], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    yield beside.Beside(child.pid, int(child.stdout.readline()))
+    child.kill()
+    child.stdout.close()
+    # Whoever looks after the process has mostly taken note of its end.
+    with contextlib.suppress(ChildProcessError):
+        child.wait()
+
+
+async def test_a_forked_process_that_hangs_is_ended_and_one_that_answers_is_not(
+    answering: beside.Beside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beside, "PATIENT_SECONDS", 0.3)
+    watch = asyncio.create_task(answering.end_when_silent(every=0.05, most=3))
+    await asyncio.sleep(1.0)
+    assert answering.look()
+    assert not watch.done()
+    os.kill(answering.pid, signal.SIGSTOP)
+    async with asyncio.timeout(20):
+        await answering.until_ended()
+    await watch
+
+
+async def test_a_stop_does_not_wait_for_a_forked_process_that_hangs(
+    answering: beside.Beside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beside, "STOP_SECONDS", 0.3)
+    os.kill(answering.pid, signal.SIGSTOP)
+    async with asyncio.timeout(20):
+        await answering.stop()
+    assert answering.ended
+
+
+async def test_half_of_the_figures_are_not_told_and_who_is_silent_is_named(answering: beside.Beside) -> None:
+    answering.kill()
+    await answering.until_ended()
+    transport = httpx2.ASGITransport(app=computing._application(Composition(port=0), answering))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://computing") as client:
+        metrics, lives = await client.get("/metrics"), await client.get("/livez")
+    assert metrics.status_code == 503
+    assert metrics.text.startswith("the process of risk does not answer: ConnectError")
+    assert lives.status_code == 503
+    assert lives.json()["problems"] == [metrics.text]
+
+
+async def test_a_stop_is_not_kept_waiting_by_a_forked_process_that_never_gets_ready(answering: beside.Beside) -> None:
+    os.kill(answering.pid, signal.SIGSTOP)
+    silent = beside.Beside(answering.pid, free_port())
+    asked_to_stop = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.3, asked_to_stop.set)
+    async with asyncio.timeout(20):
+        assert not await computing._ready(silent, asked_to_stop)
 
 
 def _metrics(batches: float, memory: float, phase: str) -> bytes:
