@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.embedded import broker, supervisor
+from deploy.embedded import broker, process, supervisor
 from deploy.embedded.broker import Broker
 from deploy.embedded.stopping import stop_on_signals
 from deploy.embedded.supervisor import Supervisor, Watched
@@ -166,3 +166,18 @@ async def test_a_stop_begins_while_the_event_loop_does_not_get_on(name: signal.S
     assert begun.is_set()
     async with asyncio.timeout(5):
         await asked_to_stop.wait()
+
+
+def test_a_hard_stop_ends_what_computes_though_it_is_not_watched_yet(
+    directory: Path, watching: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory.mkdir(parents=True)
+    starting = process.start(
+        "what computes", ["sleep", "60"], pid_file=directory / "computation.pid", log=directory / "computation.err"
+    )
+    codes: list[int] = []
+    monkeypatch.setattr("deploy.embedded.supervisor.os._exit", codes.append)
+    watching._end(0, "")
+    assert codes == [0]
+    assert starting.process.wait(10) in {-signal.SIGQUIT, -signal.SIGKILL}
+    assert not (directory / "computation.pid").exists()
