@@ -159,7 +159,7 @@ def _everything(facts: Mapping[str, Any], file: Path | None, paper: Path | None)
             sizes = [word for size, number in part.in_all.items() for word in (f"--{size}", str(number))]
             command = [sys.executable, *COMMAND, name, *sizes, "--figures", str(written)]
             began, worked = time.monotonic(), _processor_time()
-            code = min(1, abs(subprocess.run(command, check=False).returncode))
+            code = min(1, abs(_run(command)))
             took, used = time.monotonic() - began, _processor_time() - worked
             sys.stdout.write(f"    {name} took {took:.0f} s, and {used:.0f} s of processor time\n")
             sys.stdout.flush()
@@ -175,6 +175,17 @@ def _everything(facts: Mapping[str, Any], file: Path | None, paper: Path | None)
     if paper is not None:
         paper.write_text(page)
     return worst
+
+
+def _run(command: Sequence[str]) -> int:
+    """Its exit code. Whoever interrupts us waits until it has stopped the servers that it started."""
+    process = subprocess.Popen(command)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait(60)
+        raise
 
 
 def _processor_time() -> float:

@@ -154,6 +154,20 @@ async def test_a_forked_process_that_hangs_is_ended_and_one_that_answers_is_not(
     await watch
 
 
+async def test_who_cannot_even_ask_has_no_answer_either(
+    answering: beside.Beside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watch goes on, whatever keeps it from asking."""
+
+    async def get(*_: object, **__: object) -> httpx2.Response:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(beside.Beside, "get", get)
+    async with asyncio.timeout(20):
+        await answering.end_when_silent(every=0.01, most=3)
+        await answering.until_ended()
+
+
 async def test_a_stop_does_not_wait_for_a_forked_process_that_hangs(
     answering: beside.Beside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
