@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from shared.db.engine import acquire_commit_order_lock, create_engine
+from tests.bench.processes import Administrator
 from tests.load.lock import LockWatch, Look
 from tests.support.databases import Database
 
 
-async def test_who_held_the_lock_longest_is_named_with_what_it_was_at(database: Database, tmp_path: Path) -> None:
-    (tmp_path / "running.json").write_text(json.dumps({"database": database.admin_url}))
+async def test_who_held_the_lock_longest_is_named_with_what_it_was_at(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.load.lock.administrator", lambda _: Administrator(database.admin_url))
     watch = LockWatch(tmp_path)
     watching = asyncio.create_task(watch.run())
     for application, seconds in (("short", 0.1), ("long", 0.5), ("brief", 0.1)):
