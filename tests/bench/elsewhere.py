@@ -60,13 +60,10 @@ class Elsewhere:
 
     def wait(self) -> None:
         """Until its services are ready."""
-        if self._process is not None:
-            self._answer()
+        self._answer()
 
     def ask(self, question: str, value: str = "") -> Any:
-        """Its answer; an empty list if there is no such process. Raises `RuntimeError` if it has ended."""
-        if self._process is None:
-            return []
+        """Its answer. Raises `RuntimeError` if it has ended."""
         self._say([question, value])
         return self._answer()
 

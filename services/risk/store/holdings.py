@@ -18,8 +18,8 @@ from shared.arrays import FloatVector, IntVector
 from shared.db import packed
 from shared.market.reasons import ReasonCode
 
-# An id in such an array, and its length before it.
-_ID, _ID_HEAD = 16, 4
+# An id in an array as `array_send` packs it, and its length before it.
+_ID, _ID_HEAD = 16, packed.ITEM_HEAD
 _NO_EVIDENCE = " || ".join(
     f"array_positions(h.reason, '{reason}')" for reason in (ReasonCode.UNPRICEABLE, ReasonCode.AMOUNT_TOO_LARGE)
 )
