@@ -31,7 +31,9 @@ PRICE_INDEX: Final = ReasonCode.PRICE_INDEX.value
 
 BLOCK: Final = 32  # symbols a product; a multiple of every BLAS kernel's tile, so that no symbol sits on an edge
 SESSIONS_AT_ONCE: Final = 64  # geometry and factorisations kept in memory
-PRODUCTS_AT_ONCE: Final = 4  # sessions a call: 32 x 252 x 4 doubles are 256 KB and stay in the second-level cache
+# Sessions a call: some 200 x 252 doubles are 400 KB and stay in the second-level cache, and so do the factorisations of 16 sessions.
+ROWS_AT_ONCE: Final = 208
+PRODUCTS_AT_ONCE: Final = 16
 PATTERNS_AT_ONCE: Final = 64
 
 _SPREADS: Final = len(registry.SPREADS)
@@ -223,7 +225,8 @@ def _whole_windows(
     """Symbols with all 252 returns: one factorisation a session, one product for each block of symbols."""
     sessions = np.flatnonzero(todo.any(axis=1))
     n_symbols = todo.shape[1]
-    for chunk in _chunks(sessions, PRODUCTS_AT_ONCE):
+    at_once = min(PRODUCTS_AT_ONCE, ROWS_AT_ONCE // max(1, min(BLOCK, n_symbols)))
+    for chunk in _chunks(sessions, at_once):
         patterns = _factorise(shared, chunk, np.ones((len(chunk), WINDOW), dtype=np.bool_))
         scales, usable = shared.scales[chunk], shared.usable[chunk]
         for first in range(0, n_symbols, BLOCK):
@@ -234,7 +237,7 @@ def _whole_windows(
             y = np.zeros((len(chunk), BLOCK, WINDOW))
             y[:, : last - first] = np.swapaxes(spans[first:last, at[ks[chunk]]], 0, 1)
             y[:, : last - first][~here] = 0.0
-            fits = regression.apply(patterns, y, factor_scales=scales, factor_usable=usable)
+            fits = regression.apply(patterns, y, last - first, factor_scales=scales, factor_usable=usable)
             g, m = np.nonzero(here)
             out.place(fits, (g, m), ks[chunk[g]], m + first)
 
@@ -252,7 +255,7 @@ def _gapped_windows(
         _, first, group = np.unique(key, axis=0, return_index=True, return_inverse=True)
         patterns = _take(_factorise(shared, k[first], rows[first]), group.reshape(-1))
         y = compact_rows(span, rows)[:, None, :]
-        fits = regression.apply(patterns, y, factor_scales=shared.scales[k], factor_usable=shared.usable[k])
+        fits = regression.apply(patterns, y, 1, factor_scales=shared.scales[k], factor_usable=shared.usable[k])
         out.place(fits, (np.arange(len(chunk)), np.zeros(len(chunk), dtype=np.int64)), ks[k], s)
 
 

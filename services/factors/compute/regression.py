@@ -39,14 +39,17 @@ class Fits:
     varies: BoolMatrix
 
 
-def apply(patterns: Patterns, y: FloatCube, *, factor_scales: FloatMatrix, factor_usable: BoolMatrix) -> Fits:
-    """All regressions of M symbols per pattern.
+def apply(
+    patterns: Patterns, y: FloatCube, symbols: int, *, factor_scales: FloatMatrix, factor_usable: BoolMatrix
+) -> Fits:
+    """All regressions of the first M symbols per pattern, of a block of B.
 
-    y             : (G, M, 252) total returns laid out like the pattern's rows, zeros behind and for padding symbols.
-                    M must be the same in every call for the same kind of pattern (see the module's note).
+    y             : (G, B, 252) total returns laid out like the pattern's rows, zeros behind and for padding symbols.
+                    B must be the same in every call for the same kind of pattern (see the module's note).
+    symbols       : M; what follows them only fills the block for its matrix products
     factor_scales, factor_usable : (G, 8) of `Geometry`, one per pattern
     """
-    block = _block(patterns, y)
+    block = _block(patterns, y, symbols)
     market, residual = _market(patterns, block)
     others = _others(patterns, block, residual)
     joint, joint_stderr, fit = _joint(patterns, block, factor_scales, others)
@@ -61,6 +64,7 @@ class _Block:
 
     y          : (G, M, 252) total returns
     coefficients : (G, M, 17) of all regressions, in the order of `Patterns.solve`
+    joint_fit  : (G, M, 252) what all factors together say the returns are
     deviation  : (G, M, 252) the returns less their mean
     total      : (G, M) sum of their squares, 1 where the symbol does not move
     varies     : (G, M) whether it moves
@@ -71,6 +75,7 @@ class _Block:
 
     y: FloatCube
     coefficients: FloatCube
+    joint_fit: FloatCube
     deviation: FloatCube
     total: FloatMatrix
     varies: BoolMatrix
@@ -79,8 +84,11 @@ class _Block:
     unknown: FloatMatrix
 
 
-def _block(p: Patterns, y: FloatCube) -> _Block:
-    coefficients = np.matmul(y, np.ascontiguousarray(np.swapaxes(p.solve, 1, 2)))
+def _block(p: Patterns, y: FloatCube, symbols: int) -> _Block:
+    # The two products of whole blocks; all that follows is of a symbol alone.
+    solved = np.matmul(y, np.ascontiguousarray(np.swapaxes(p.solve, 1, 2)))
+    joint_fit = np.matmul(np.ascontiguousarray(solved[:, :, JOINT]), p.base)[:, :symbols]
+    y, coefficients = y[:, :symbols], solved[:, :symbols]
     mean = coefficients[:, :, 0]
     deviation = y - mean[:, :, None] * p.base[:, 0][:, None, :]
     total = np.vecdot(deviation, deviation)
@@ -88,6 +96,7 @@ def _block(p: Patterns, y: FloatCube) -> _Block:
     return _Block(
         y=y,
         coefficients=coefficients,
+        joint_fit=joint_fit,
         deviation=deviation,
         total=np.where(varies, total, 1.0),
         varies=varies,
@@ -155,14 +164,13 @@ def _joint(
     others : what `_others` found; growth, which is in no joint set, has its figures from there.
     """
     varies = block.varies
-    scaled = np.ascontiguousarray(block.coefficients[:, :, JOINT])
-    left = block.y - np.matmul(scaled, p.base)
+    left = block.y - block.joint_fit
     squares = np.vecdot(left, left)
     exact = squares <= registry.EXACT_FIT * block.total
     squares = np.where(exact, 0.0, squares)
     stderr = _joint_errors(left, p.solve[:, JOINT], block.lag_weights) / factor_scales[:, None, :]
     stderr[exact] = 0.0
-    betas = scaled[:, :, 1:] / factor_scales[:, None, :]
+    betas = block.coefficients[:, :, JOINT][:, :, 1:] / factor_scales[:, None, :]
     fit = _laid_out(
         layouts.JOINT_FIT,
         r2=1.0 - squares / block.total,
