@@ -77,7 +77,7 @@ async def test_a_lock_taken_in_a_savepoint_that_was_undone_counts_no_more(engine
 
 
 async def test_a_completion_of_ingest_needs_the_lock_too(engines: dict[str, AsyncEngine]) -> None:
-    completer = Completer(engines["ingest"], Clock(SESSIONS[-1]), Patience(600.0, "file"))
+    completer = Completer(engines["ingest"], Clock(SESSIONS[-1]), Patience(600.0, "file"), lambda: None)
     async with engines["ingest"].begin() as conn:
         with pytest.raises(PermanentError, match="commit-order lock"):
             await completer.complete(conn, (), SESSIONS)

@@ -18,16 +18,18 @@ from shared.work import MissingUnit, UnitKey
 _COST = "CAST(abs(quantity) * entry_price * CASE investment_class WHEN 'OPTIONS' THEN 100 ELSE 1 END AS float8)"
 
 
-# A row an absence of a lot, not one a session.
+# A row an absence of a lot, not one a session. From the gaps on: where no symbol has one, no lot is looked at.
 _ABSENCES = f"""
+    WITH gaps AS MATERIALIZED (
+        SELECT s.symbol, g.reason, g.terminal, g.first, g.last
+        FROM ingest.gaps g JOIN ingest.symbols s ON s.id = g.symbol_id
+        WHERE g.first <= :last AND g.last >= CASE WHEN g.terminal THEN CAST(:first AS date) ELSE :start END
+    )
     SELECT n.portfolio_id, n.lot_id, n.symbol, g.reason, NOT g.terminal,
            greatest(n.entry_session, g.first), n.exit_session, g.last
-    FROM ({REQUIRED_COVERAGE}) n
-    JOIN ingest.symbols s ON s.symbol = n.symbol
-    JOIN ingest.gaps g ON g.symbol_id = s.id
+    FROM gaps g JOIN ({REQUIRED_COVERAGE}) n ON n.symbol = g.symbol
     WHERE n.portfolio_id = ANY (CAST(:portfolios AS uuid[]))
       AND n.entry_session <= :last AND (n.exit_session IS NULL OR n.exit_session >= :first)
-      AND g.first <= :last AND g.last >= CASE WHEN g.terminal THEN CAST(:first AS date) ELSE :start END
 """
 
 

@@ -60,9 +60,12 @@ async def count_absences(
     """By portfolio, how many of its lots have no price on some session of [first, last]; those with none are left out."""
     rows = await conn.execute(
         text(f"""
-            SELECT n.portfolio_id, count(DISTINCT n.lot_id) FROM ({REQUIRED_COVERAGE}) n JOIN ingest.symbols s ON s.symbol = n.symbol
-            JOIN ingest.gaps g ON g.symbol_id = s.id
-            WHERE n.portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND g.first <= :last AND g.last >= :first
+            WITH gaps AS MATERIALIZED (
+                SELECT s.symbol, g.first FROM ingest.gaps g JOIN ingest.symbols s ON s.id = g.symbol_id
+                WHERE g.first <= :last AND g.last >= :first
+            )
+            SELECT n.portfolio_id, count(DISTINCT n.lot_id) FROM gaps g JOIN ({REQUIRED_COVERAGE}) n ON n.symbol = g.symbol
+            WHERE n.portfolio_id = ANY (CAST(:portfolios AS uuid[]))
               AND n.entry_session <= :last AND (n.exit_session IS NULL OR n.exit_session >= g.first)
             GROUP BY n.portfolio_id
         """),

@@ -14,16 +14,21 @@ from shared.market.reasons import ReasonCode
 # Three renewals long; whoever needs what a dead process had claimed waits for as long as that.
 CLAIM = timedelta(seconds=30)
 
-REQUIRED_COVERAGE = """
-    SELECT p.id AS lot_id, p.portfolio_id, n.symbol, p.entry_session, p.exit_session
+_PRICED = """
     FROM coordinator.positions p
-    CROSS JOIN LATERAL (VALUES (p.symbol), (CASE p.investment_class WHEN 'OPTIONS' THEN p.underlying_symbol END)) AS n (symbol)
-    WHERE p.deleted_at IS NULL AND p.investment_class <> 'PRIVATE' AND n.symbol IS NOT NULL
+    WHERE p.deleted_at IS NULL AND p.investment_class <> 'PRIVATE'
       AND coalesce(p.investment_subtype, '') NOT IN ('CASH', 'MONEY_MARKET')
+"""
+REQUIRED_COVERAGE = f"""
+    SELECT p.id AS lot_id, p.portfolio_id, p.symbol, p.entry_session, p.exit_session {_PRICED}
+    UNION ALL
+    SELECT p.id, p.portfolio_id, p.underlying_symbol, p.entry_session, p.exit_session {_PRICED}
+      AND p.investment_class = 'OPTIONS' AND p.underlying_symbol IS NOT NULL
 """
 """Symbols a lot needs: its own, and an option's underlying; cash-like holdings need none.
 
-The stored class was decided by the classifier at import.
+The stored class was decided by the classifier at import. A table of its own for each kind of symbol, and not both symbols of a lot
+beside each other: what is asked of the symbols is then asked of the tables, by their indexes.
 """
 
 

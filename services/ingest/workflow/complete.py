@@ -1,6 +1,6 @@
 """Units whose data is all known are completed under the commit-order lock: in the transaction that writes, or in parts of their own."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
@@ -55,12 +55,16 @@ class Candidates:
 
 
 class Completer:
-    """Completes missing units whose data is all known, and says so."""
+    """Completes missing units whose data is all known, and says so.
 
-    def __init__(self, engine: AsyncEngine, clock: Clock, patience: Patience) -> None:
+    wake : called after each part that was committed, so that nobody waits for the last
+    """
+
+    def __init__(self, engine: AsyncEngine, clock: Clock, patience: Patience, wake: Callable[[], None]) -> None:
         self._engine = engine
         self._clock = clock
         self._patience = patience
+        self._wake = wake
 
     async def find_candidates(
         self, portfolios: Collection[UUID], sessions: Sequence[date], changed_symbols: Collection[str] = ()
@@ -135,6 +139,7 @@ class Completer:
                 await assert_calendar_current(conn)
                 done |= await self.complete(conn, part.portfolios, part.sessions, ahead)
                 failpoint("phase.before_commit")
+            self._wake()
         return done
 
     async def _find_ready(

@@ -73,7 +73,7 @@ class IngestWorker:
         """
         self._everybodys = tuple(everybodys)
         self._patience = patience
-        self._completer = Completer(engine, clock, Patience(patience, chain.name))
+        self._completer = Completer(engine, clock, Patience(patience, chain.name), wake)
         self._engine = engine
         self._wake = wake
         self._chain = chain

@@ -90,11 +90,12 @@ class Market:
 
 @dataclass
 class Ingest:
-    """The worker and the ways to look at what it did."""
+    """The worker and the ways to look at what it did. woken : an entry for each time that whoever sends events was woken"""
 
     worker: IngestWorker
     market: Market
     admin: AsyncEngine
+    woken: list[None] = field(default_factory=list)
 
     async def portfolio(
         self,
@@ -222,6 +223,8 @@ async def ingest(committed: Database) -> AsyncIterator[Ingest]:
     async with admin.begin() as conn:
         for table in WRITTEN:
             await conn.execute(text(f"DELETE FROM {table}"))
-    yield Ingest(IngestWorker(engine, Chain([market], exchange_calendar), Clock(LAST)), market, admin)
+    woken: list[None] = []
+    worker = IngestWorker(engine, Chain([market], exchange_calendar), Clock(LAST), wake=lambda: woken.append(None))
+    yield Ingest(worker, market, admin, woken)
     await engine.dispose()
     await admin.dispose()

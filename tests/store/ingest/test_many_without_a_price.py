@@ -60,6 +60,16 @@ async def test_what_is_known_already_is_completed_in_parts_too(ingest: Ingest) -
     assert await transactions(ingest, second) == [2] * 5
 
 
+async def test_what_a_part_completed_is_sent_before_the_next(ingest: Ingest) -> None:
+    await ingest.run(await ingest.portfolio(*((symbol, FIRST) for symbol in UNKNOWN)))
+    ingest.woken.clear()
+    portfolio = await ingest.portfolio(*((symbol, FIRST) for symbol in UNKNOWN))
+    await ingest.run(portfolio)
+    parts = len(await transactions(ingest, portfolio))
+    assert parts == 5
+    assert len(ingest.woken) >= parts, "the other services begin with what they may, beside what is completed next"
+
+
 async def test_a_death_between_two_parts_loses_nothing(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
     portfolio = await ingest.portfolio(*((symbol, FIRST) for symbol in UNKNOWN))
     commits = iter(range(100))
