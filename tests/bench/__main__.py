@@ -1,4 +1,7 @@
-"""`make bench`: every benchmark one after the other, or one of them: `make bench ARGS="night --portfolios 1000 --json FILE"`."""
+"""`make bench`: every benchmark one after the other, or one of them: `make bench ARGS="night --portfolios 1000 --json FILE"`.
+
+`ARGS=--full`: all of them at the sizes that their goals name, which takes more than an hour.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +28,15 @@ from tests.bench.measured import Found, Measured
 class Part:
     """function : `module:name` in this package, called with the sizes; sizes : its arguments and what they are if not given.
 
-    in_all : sizes in a run of everything, where those above would take longer than such a run should
+    in_all : sizes in a run of everything, where those above would take longer than such a run should; None: it is in none but a full one
+    full   : sizes in a run of everything in full, where they are others
     """
 
     function: str
     words: str
     sizes: Mapping[str, int] = field(default_factory=dict)
-    in_all: Mapping[str, int] = field(default_factory=dict)
+    in_all: Mapping[str, int] | None = field(default_factory=dict)
+    full: Mapping[str, int] = field(default_factory=dict)
 
 
 # In this order, each in a process of its own: what one leaves in memory would be measured in the next.
@@ -44,6 +49,13 @@ PARTS: Mapping[str, Part] = {
         "one session of portfolios of 30 positions, against the yardstick",
         {"portfolios": 1000, "times": 1},
         {"times": 3},
+        {"times": 5},
+    ),
+    "large": Part(
+        "large:run",
+        "such a session of ten thousand over 2,000 symbols, against a thousand",
+        {"portfolios": 10_000, "times": 5},
+        None,
     ),
     "steps": Part(
         "steps:run",
@@ -108,6 +120,7 @@ def parser() -> argparse.ArgumentParser:
     )
     found.add_argument("--json", type=Path, metavar="FILE", dest="whole", help="of every benchmark, as one document")
     found.add_argument("--markdown", type=Path, metavar="FILE", dest="paper", help=PAPER)
+    found.add_argument("--full", action="store_true", help="every benchmark at its own sizes, and the long ones too")
     parts = found.add_subparsers(dest="benchmark", metavar=f"{{{','.join(PARTS)}}}")
     _count.__name__ = "number of at least 1"
     for name, part in PARTS.items():
@@ -132,7 +145,7 @@ def main(given: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     facts = measured.machine()
     if not alone:
-        return _everything(facts, asked.whole, asked.paper)
+        return _everything(facts, asked.whole, asked.paper, full=asked.full)
     part = PARTS[asked.benchmark]
     module, _, name = part.function.partition(":")
     found: Found = getattr(importlib.import_module(f"tests.bench.{module}"), name)(
@@ -149,14 +162,17 @@ def main(given: Sequence[str]) -> int:
     return 0
 
 
-def _everything(facts: Mapping[str, Any], file: Path | None, paper: Path | None) -> int:
+def _everything(facts: Mapping[str, Any], file: Path | None, paper: Path | None, *, full: bool) -> int:
     """Each part in turn; one that fails is told and does not keep the others from running."""
     figures: list[Measured] = []
     worst = 0
     with tempfile.TemporaryDirectory(prefix="leadline-bench-") as directory:
         for name, part in PARTS.items():
             written = Path(directory) / f"{name}.json"
-            sizes = [word for size, number in part.in_all.items() for word in (f"--{size}", str(number))]
+            given = part.full if full else part.in_all
+            if given is None:
+                continue
+            sizes = [word for size, number in given.items() for word in (f"--{size}", str(number))]
             command = [sys.executable, *COMMAND, name, *sizes, "--figures", str(written)]
             began, worked = time.monotonic(), _processor_time()
             code = min(1, abs(_run(command)))

@@ -42,7 +42,7 @@ SYMBOLS = [f"S{number:03d}" for number in range(500)]
 # Ten thousand portfolios hold more different symbols than a thousand do.
 MANY_PORTFOLIOS, MANY_SYMBOLS = 5000, [f"S{number:04d}" for number in range(2000)]
 POSITIONS, SESSIONS, HELD_AT_NIGHT = 13, 500, 30
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.05
 # As `leadline up` has it: with the short patience of the tests the reconciler asks for what is being computed.
 PACE: dict[str, Any] = {"reconcile_seconds": 15.0, "grace_seconds": 30.0, "kafka_partitions": 1}
 GOALS = {"onboarding": 4.0, "night": 5.0}
