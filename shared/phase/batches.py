@@ -12,6 +12,9 @@ from shared.market.calendar import Calendar
 from shared.phase.selection import select
 from shared.work import MAX_ROWS, MAX_UNITS, Batch, MissingUnit, Phase, RowsPerSession, UnitKey, cut, rows_per_session
 
+# Of a portfolio alone facts of so many sessions are computed at a time: risk begins with them while those of the next are computed.
+FACTS_AT_A_TIME = 256
+
 
 async def next_batch(
     conn: AsyncConnection,
@@ -28,6 +31,8 @@ async def next_batch(
         return None
     sessions = days.between(min(u.session for u in units), max(u.session for u in units))
     most_units, most_rows = max(1, MAX_UNITS >> deaths), max(1, MAX_ROWS[phase] >> deaths)
+    if phase is Phase.FACTORS and len({unit.portfolio_id for unit in units}) == 1:
+        most_units = min(most_units, FACTS_AT_A_TIME)
     rows = await _read_costs(conn, phase, units, most_rows // len(sessions))
     batch = cut(units, sessions, max_units=most_units, rows=rows, max_rows=most_rows)[0]
     return batch, rows(batch.portfolios) * len(batch.sessions) / MAX_ROWS[phase]

@@ -130,3 +130,18 @@ def loops(node: dict[str, Any]) -> Iterator[int]:
         yield int(node["Actual Loops"])
     for child in node.get("Plans", ()):
         yield from loops(child)
+
+
+@pytest.mark.parametrize(
+    ("phase", "held_by", "sessions"), [(Phase.FACTORS, 1, 4), (Phase.FACTORS, 2, 10), (Phase.RISK, 1, 10)]
+)
+async def test_risk_begins_before_all_facts_of_a_long_history_are_there(
+    db: AsyncConnection, monkeypatch: pytest.MonkeyPatch, phase: Phase, held_by: int, sessions: int
+) -> None:
+    await fill(db)
+    monkeypatch.setattr(batches, "FACTS_AT_A_TIME", 4)
+    days = calendar().between(calendar().back(SESSION, 9), SESSION)
+    units = [MissingUnit(portfolio, day, 1) for portfolio in PORTFOLIOS[:held_by] for day in days]
+    found = await batches.next_batch(db, phase, units, calendar(), set(), 0)
+    assert found is not None
+    assert (list(found[0].sessions), len(found[0].portfolios)) == (days[:sessions], held_by)
