@@ -296,3 +296,11 @@ def test_a_bad_file_at_the_start_stops_it(tmp_path: Path) -> None:
         list(source.fetch([Request("AAPL", date(2020, 8, 28), date(2020, 8, 31))]))
     with pytest.raises(BadPriceFile):
         source.reads()
+
+
+def test_what_is_kept_of_a_file_holds_no_column_that_is_not_there_and_sessions_once(tmp_path: Path) -> None:
+    text = "symbol,date,close\nAAPL,2020-08-28,126\nAAPL,2020-08-31,127\nMSFT,2020-08-28,2\nMSFT,2020-08-31,3\n"
+    contents = provider(tmp_path, text)._read()
+    assert {len(of.volume) for of in contents.bars.values()} == {2}
+    assert all(np.isnan(of.volume).all() and of.volume.strides == (0,) for of in contents.bars.values())
+    assert contents.bars["AAPL"].sessions is contents.bars["MSFT"].sessions

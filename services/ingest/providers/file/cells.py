@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from services.ingest.providers.file.arrow import NULL, are_null, as_dates, as_floats, as_integers, of_booleans, of_texts
 from services.ingest.providers.file.columns import normalise_header
 from services.ingest.providers.file.problems import Problems
 from services.ingest.providers.normalise import PRICE_AT_MOST
@@ -16,6 +17,8 @@ from shared.market.symbols import normalise
 from shared.text import unprintable
 
 MAX_SYMBOL = 100
+# How a cell without a value is written.
+EMPTY = ("", "NaN", "nan", "null", "NULL", "N/A", "-")
 
 
 def symbols(table: pa.Table, problems: Problems) -> list[str]:
@@ -25,10 +28,10 @@ def symbols(table: pa.Table, problems: Problems) -> list[str]:
     # One dictionary for all chunks, before any of its texts becomes a Python string.
     encoded = column.unify_dictionaries().combine_chunks()
     if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.chunk(0) if encoded.num_chunks else pa.array([], pa.string()).dictionary_encode()
+        encoded = encoded.chunk(0) if encoded.num_chunks else pa.nulls(0, pa.string()).dictionary_encode()
     words = encoded.dictionary
-    long = np.asarray(pc.fill_null(pc.binary_length(words), 0).to_numpy(zero_copy_only=False)) > MAX_SYMBOL
-    texts = pc.if_else(pa.array(long), "", words).to_pylist()
+    long = as_integers(pc.binary_length(words)) > MAX_SYMBOL
+    texts = pc.if_else(of_booleans(long), of_texts([""])[0], words).to_pylist()
     known = [normalise(text or "") for text in texts]
     refused = {
         index: "is over 100 characters; write the ticker alone"
@@ -64,9 +67,9 @@ def dates(table: pa.Table, name: str, problems: Problems, *, optional: bool = Fa
         column = _parse_column(column, pa.date32(), _as_date, name, "a date YYYY-MM-DD", problems)
     column = column.cast(pa.date32())
     if not optional and column.null_count:
-        for row in np.flatnonzero(column.is_null().to_numpy()):
+        for row in np.flatnonzero(are_null(column)):
             problems.add(name, int(row), "is empty or no date; write it as YYYY-MM-DD")
-    return np.asarray(column.to_numpy(zero_copy_only=False), dtype="datetime64[D]")
+    return as_dates(column)
 
 
 def numbers(table: pa.Table, name: str, problems: Problems, *, positive: bool, action: bool = False) -> FloatVector:
@@ -74,7 +77,7 @@ def numbers(table: pa.Table, name: str, problems: Problems, *, positive: bool, a
     column = plain(table[name])
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         column = _parse_column(column, pa.float64(), _as_number, name, "a number", problems)
-    values = np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
+    values = as_floats(column)
     bad = (np.abs(values) > PRICE_AT_MOST) | (values <= 0 if positive else values < 0)
     what = "split or dividend" if action else "price" if positive else "volume"
     remedy = "leave the row out" if action else "leave the cell empty where there is none"
@@ -91,7 +94,7 @@ def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def _parse_column(column: Any, type_: Any, parse: Any, name: str, wanted: str, problems: Problems) -> Any:
     """Text as values. Arrow does it at once; only a file with an error is gone through cell by cell, to name the cells."""
     trimmed = pc.utf8_trim_whitespace(column)
-    trimmed = pc.if_else(pc.is_in(trimmed, pa.array(["", "NaN", "nan", "null", "NULL", "N/A", "-"])), None, trimmed)
+    trimmed = pc.if_else(pc.is_in(trimmed, of_texts(EMPTY)), NULL, trimmed)
     try:
         return trimmed.cast(type_)
     except pa.ArrowException:

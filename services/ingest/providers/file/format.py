@@ -36,7 +36,10 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """All rows of a price file, sorted by symbol and date. Symbol i's rows are [starts[i], starts[i + 1])."""
+    """All rows of a price file, sorted by symbol and date. Symbol i's rows are [starts[i], starts[i + 1]).
+
+    columns : those that the file has
+    """
 
     symbols: tuple[str, ...]
     starts: tuple[int, ...]
@@ -73,9 +76,8 @@ def read_prices(path: Path, *, skip: bool = False) -> Prices:
     dates = cells.dates(table, "date", problems)
     columns = {
         name: cells.numbers(table, name, problems, positive=name != "volume")
-        if name in table.column_names
-        else np.full(len(table), np.nan)
         for name in NUMBERS
+        if name in table.column_names
     }
     problems.raise_if_any()
     names, codes = np.unique(np.array(symbols, dtype=str), return_inverse=True)

@@ -30,6 +30,7 @@ from services.ingest.providers.file.columns import NUMBERS
 from services.ingest.providers.file.format import Prices, read_actions, read_prices, read_profiles
 from services.ingest.providers.file.problems import BadPriceFile, Skipped
 from services.ingest.providers.file.table import give_memory_back
+from shared.arrays import DateVector
 from shared.market.calendar import Calendar
 
 ACTIONS = "corporate_actions.csv"
@@ -211,21 +212,26 @@ def _stamp(path: Path) -> tuple[object, ...]:
 
 def _index(prices: Prices, name: str, calendar: Calendar) -> dict[str, Bars]:
     """By symbol, without rows that are no price or no session."""
-    priced = ~(np.isnan(prices.columns["close"]) & np.isnan(prices.columns["adj_close"]))
-    sessions = calendar.are_sessions(prices.dates)
-    strays = np.flatnonzero(priced & ~sessions)
+    priced = ~(np.isnan(prices.columns.get("close", np.nan)) & np.isnan(prices.columns.get("adj_close", np.nan)))
+    on_sessions = calendar.are_sessions(prices.dates)
+    strays = np.flatnonzero(priced & ~on_sessions)
     if len(strays):
         log.warning(
             "%s: %d bars on days without a session were dropped, the first on %s",
             name, len(strays), prices.dates[strays[0]],
         )  # fmt: skip
-    kept = priced & sessions
-    bars = {}
+    kept = priced & on_sessions
+    bars: dict[str, Bars] = {}
+    shared: dict[bytes, DateVector] = {}
     for symbol, start, end in zip(prices.symbols, prices.starts, prices.starts[1:], strict=False):
         rows = start + np.flatnonzero(kept[start:end])
         if len(rows):
-            columns = {column: prices.columns[column][rows] for column in NUMBERS}
-            bars[symbol] = Bars(sessions=prices.dates[rows], split_adjusted=True, **columns)
+            # What is kept as long as the process: one value for all of a column that is not there, the sessions of many symbols once.
+            absent = np.broadcast_to(np.nan, len(rows))
+            columns = {name: prices.columns[name][rows] if name in prices.columns else absent for name in NUMBERS}
+            sessions = prices.dates[rows]
+            sessions = shared.setdefault(sessions.tobytes(), sessions)
+            bars[symbol] = Bars(sessions=sessions, split_adjusted=True, **columns)
     return bars
 
 
