@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,14 @@ from shared.db.roles import PHASE_SERVICES
 from shared.errors import ConfigurationError
 
 PARENT_SECONDS = 1.0
+# By libraries, at the first application, engine or server (`tests/deploy/test_memory.py` finds more).
+LOADED_BY_A_START = (
+    "pydantic.v1",
+    "sqlalchemy.dialects.postgresql.asyncpg",
+    "uvicorn.lifespan.off",
+    "uvicorn.protocols.http.auto",
+    "uvicorn.protocols.websockets.auto",
+)
 
 
 def _application(running: Composition, forked: beside.Beside | None) -> FastAPI:
@@ -173,25 +180,32 @@ def _check(state: Path, values: Mapping[str, Any]) -> None:
     write_whole(verdict_file(state), "")
 
 
+def load() -> None:
+    """What the services need, and what else they would load when they start: after the fork each process would do it for itself."""
+    for name in (*(f"services.{service}.app" for service in PHASE_SERVICES), *LOADED_BY_A_START):
+        importlib.import_module(name)
+
+
 def main(directory: str, port: str, parent: str, check: str = "") -> None:
     """Import while the database and the broker start: it takes longer than either."""
     gc.disable()  # as in the first process (`deploy.embedded.run`)
     state = Path(directory)
-    for service in PHASE_SERVICES:
-        importlib.import_module(f"services.{service}.app")
+    load()
+    listener = beside.listen_later(int(port))
+
+    def compute_beside(own: socket.socket, forked_from: int) -> None:
+        listener.close()
+        given = _wait_for_instructions(instructions_file(state), forked_from)
+        with _log(state, given["log_limit"], "-".join(beside.SERVICES)):
+            asyncio.run(_run(given, beside.SERVICES, own, forked_from))
+
+    # Before the prices are looked at, which takes memory that the forked process has no use for and could not give back.
+    forked = beside.fork(compute_beside) if beside.SERVICES else None
     if check:
         _check(state, json.loads(check))
     given = _wait_for_instructions(instructions_file(state), int(parent))
-    log_of = partial(_log, state, given["log_limit"])
-
-    def compute_beside(listener: socket.socket, forked_from: int) -> None:
-        with log_of("-".join(beside.SERVICES)):
-            asyncio.run(_run(given, beside.SERVICES, listener, forked_from))
-
-    listener = beside.listen_later(int(port))
-    forked = beside.fork(compute_beside) if beside.SERVICES else None
     here = [service for service in PHASE_SERVICES if service not in beside.SERVICES]
-    with log_of("computation"):
+    with _log(state, given["log_limit"], "computation"):
         asyncio.run(_run(given, here, listener, int(parent), forked))
 
 

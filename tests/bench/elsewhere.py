@@ -6,7 +6,6 @@ In lines of JSON over pipes: a benchmark moves the clocks of running services, w
 from __future__ import annotations
 
 import asyncio
-import importlib
 import json
 import os
 import socket
@@ -19,7 +18,7 @@ from typing import Any, TextIO
 
 from prometheus_client import REGISTRY
 
-from deploy.embedded import beside
+from deploy.embedded import beside, computing
 from deploy.embedded.composition import Composition, composition
 from shared.collection import collect_from_now_on
 from shared.db.roles import PHASE_SERVICES
@@ -164,8 +163,7 @@ async def _serve(
 
 def main() -> None:
     given = json.loads(sys.stdin.readline())
-    for service in PHASE_SERVICES:
-        importlib.import_module(f"services.{service}.app")
+    computing.load()
     forked = _fork(given) if beside.SERVICES else None
     here = [service for service in PHASE_SERVICES if service not in beside.SERVICES]
     asyncio.run(_serve(given, here, sys.stdin, sys.stdout, forked))
