@@ -246,7 +246,7 @@ async def read_extents(conn: AsyncConnection, portfolios: Sequence[UUID]) -> dic
     """Of portfolios that have units, as the units have it in this snapshot: where they changed since the runs were last brought up to
     date, the units are read themselves."""
     rows = await conn.execute(
-        text(f"""
+        statement(f"""
             WITH marked AS MATERIALIZED (
                 SELECT DISTINCT portfolio_id FROM ledger.unit_changes WHERE {AMONG}
             ), ends AS MATERIALIZED (

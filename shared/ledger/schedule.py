@@ -35,6 +35,17 @@ _ASKABLE = """
         WHERE up.portfolio_id IS NULL OR up.completed_revision < up.required_revision
            OR abs(extract(epoch FROM clock_timestamp() - up.completed_at)) < :grace)
 """
+# Each portfolio of which something is missing, from one to the next in the index of what is: of all that are due to be looked at most
+# lack nothing, and to look for each one's takes longer the more portfolios there are.
+_LACKING = f"""
+    lacking (portfolio_id) AS (
+        (SELECT u.portfolio_id FROM ledger.units u WHERE {_MISSING} ORDER BY u.portfolio_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT u.portfolio_id FROM ledger.units u WHERE u.portfolio_id > l.portfolio_id AND {_MISSING}
+                ORDER BY u.portfolio_id LIMIT 1)
+        FROM lacking l WHERE l.portfolio_id IS NOT NULL
+    )
+"""
 # A chain starts at its oldest missing session or not at all.
 _STARTS = """
     AND span.first = span.oldest AND NOT EXISTS (
@@ -65,9 +76,10 @@ async def find_candidates(conn: AsyncConnection, phase: Phase, *, grace: float, 
     """
     rows = await conn.execute(
         text(f"""
-            WITH waiting AS MATERIALIZED (
+            WITH RECURSIVE {_LACKING}, waiting AS MATERIALIZED (
                 SELECT s.portfolio_id, s.next_at, {_UNANSWERED} AS again FROM ledger.schedule s
                 WHERE s.phase = CAST(:phase AS ledger.phase) AND s.next_at <= now()
+                  AND s.portfolio_id IN (SELECT portfolio_id FROM lacking)
                   AND (s.lease_until IS NULL
                        OR s.lease_until NOT BETWEEN clock_timestamp() AND clock_timestamp() + CAST(:lease AS interval))
                   AND EXISTS (SELECT 1 FROM ledger.units u

@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.statements import statement
 from shared.ledger.among import AMONG, among
 
 # Of each portfolio and phase in `scope`, its partial units from `low` on and before `high`: by quarter, equal shortfalls once.
@@ -23,8 +24,10 @@ _GROUPED = """
                min(u.coverage) AS coverage
         FROM scope m CROSS JOIN LATERAL (
             SELECT session, coverage, CAST(reasons AS text) COLLATE "C" AS reasons FROM ledger.units
-            -- As rows, which only the index by portfolio has in this order: by the one of sessions all portfolios' would be read.
-            WHERE (portfolio_id, phase, session) >= (m.portfolio_id, m.phase, m.low)
+            -- As rows, which only the index by portfolio has in this order: by the one of sessions all portfolios' would be read. Beside
+            -- them without the phase: where policies stand, no comparison of phases may go by an index, for it might tell of rows.
+            WHERE portfolio_id = m.portfolio_id AND session >= m.low AND session < m.high
+              AND (portfolio_id, phase, session) >= (m.portfolio_id, m.phase, m.low)
               AND (portfolio_id, phase, session) < (m.portfolio_id, m.phase, m.high)
               AND quality = 'partial' AND completed_revision >= required_revision OFFSET 0
         ) u
@@ -93,7 +96,7 @@ async def read_lacks(conn: AsyncConnection, portfolios: Collection[UUID], since:
     """What completed units from a session on lack, by portfolio, as the units have it in this snapshot: of quarters in which they
     changed since the projection was last brought up to date, the units are read themselves."""
     rows = await conn.execute(
-        text(f"""
+        statement(f"""
             WITH scope AS MATERIALIZED (
                 SELECT portfolio_id, phase, quarter, greatest(quarter, CAST(:since AS date)) AS low, high FROM (
                     SELECT portfolio_id, phase, CAST(date_trunc('quarter', CAST(min(first) AS timestamp)) AS date) AS quarter,
@@ -135,7 +138,7 @@ async def _since(conn: AsyncConnection, portfolios: Sequence[UUID], since: date)
     if not portfolios:
         return {}
     rows = await conn.execute(
-        text("""
+        statement("""
             SELECT u.portfolio_id, min(u.coverage) FROM ledger.units u
             WHERE u.portfolio_id = ANY (CAST(:ids AS uuid[])) AND u.phase = 'snapshots' AND u.quality = 'partial'
               AND u.completed_revision >= u.required_revision AND u.session >= :since

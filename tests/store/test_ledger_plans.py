@@ -7,11 +7,12 @@ from datetime import date
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
+import pytest
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import ledger
-from shared.ledger import Outcome, shortfalls
+from shared.ledger import Outcome, schedule, shortfalls
 from shared.work import MissingUnit, Phase
 from tests.support.databases import act_as
 from tests.support.ledger import SESSIONS, add
@@ -72,6 +73,93 @@ async def test_what_units_lack_is_read_portfolio_by_portfolio(db: AsyncConnectio
     ((statement, parameters),) = [each for each in asked if "unit_shortfalls" in each[0]]
     plan = (await db.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", tuple(parameters))).scalar_one()
     assert sum(_rows_read(plan[0]["Plan"])) == 2 * len(marks)
+
+
+async def test_what_units_lack_is_read_portfolio_by_portfolio_by_the_api_too(db: AsyncConnection) -> None:
+    """Its policies let no comparison of phases go by an index. While changes wait for the runs, each page of the list reads so."""
+    portfolios = [uuid4() for _ in range(500)]
+    await db.execute(
+        text("""
+            INSERT INTO coordinator.portfolios (id, name, account_type, equity_balance)
+            SELECT id, CAST(id AS text), 'taxable', 1 FROM unnest(CAST(:ids AS uuid[])) id
+        """),
+        {"ids": portfolios},
+    )
+    revision = await add(db, portfolios, SESSIONS[:2])
+    await act_as(db, "risk")
+    partial = Outcome("partial", 0.5, [{"figure": None, "symbol": "A", "reason": "stale"}])
+    units = [MissingUnit(portfolio, session, revision) for portfolio in portfolios for session in SESSIONS[:2]]
+    await ledger.complete(db, Phase.RISK, dict.fromkeys(units, partial))
+    await act_as(db, None)
+    await db.exec_driver_sql("ANALYZE ledger.units")
+    asked: list[tuple[str, Sequence[Any]]] = []
+
+    def note(_conn: object, _cursor: object, statement: str, parameters: Sequence[Any], *_: object) -> None:
+        asked.append((statement, parameters))
+
+    await act_as(db, "api")
+    await db.exec_driver_sql("SET LOCAL leadline.tenant = '*'")
+    some = portfolios[:20]
+    event.listen(db.sync_connection, "before_cursor_execute", note)
+    found = await shortfalls.read_lacks(db, some, SESSIONS[0])
+    event.remove(db.sync_connection, "before_cursor_execute", note)
+    assert len(found) == len(some)
+    ((statement, parameters),) = [each for each in asked if "unit_shortfalls" in each[0]]
+    plan = (await db.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", tuple(parameters))).scalar_one()
+    # The units of each portfolio's sessions, whatever their phase.
+    assert sum(_rows_read(plan[0]["Plan"])) <= 2 * len(some) * len(Phase)
+
+
+async def test_who_lacks_nothing_is_not_looked_at_one_by_one(db: AsyncConnection) -> None:
+    """A portfolio that is complete stays due to be looked at: to look into the units of each, each turn, is as much as there are."""
+    portfolios = [uuid4() for _ in range(1000)]
+    revision = await add(db, portfolios, SESSIONS[:1])
+    await act_as(db, "ingest")
+    done = [MissingUnit(portfolio, SESSIONS[0], revision) for portfolio in portfolios[5:]]
+    await ledger.complete(db, Phase.INGEST, dict.fromkeys(done, Outcome()))
+    await act_as(db, None)
+    for phase in Phase:
+        if phase is not Phase.INGEST:
+            await db.execute(
+                text(
+                    "UPDATE ledger.units SET completed_revision = required_revision WHERE phase = CAST(:p AS ledger.phase)"
+                ),
+                {"p": phase.value},
+            )
+    await db.exec_driver_sql("UPDATE ledger.schedule SET next_at = now() - interval '1 minute'")
+    await db.exec_driver_sql("ANALYZE ledger.units, ledger.schedule")
+    await act_as(db, "coordinator")
+    asked: list[tuple[str, Sequence[Any]]] = []
+
+    def note(_conn: object, _cursor: object, statement: str, parameters: Sequence[Any], *_: object) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(db.sync_connection, "before_cursor_execute", note)
+    found = await schedule.find_candidates(db, Phase.INGEST, grace=0.0, look=64)
+    event.remove(db.sync_connection, "before_cursor_execute", note)
+    assert {each.portfolio_id for each in found} == set(portfolios[:5])
+    ((statement, parameters),) = asked
+    plan = (await db.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", tuple(parameters))).scalar_one()
+    assert sum(_looks(plan[0]["Plan"])) <= 10 * len(found)
+
+
+@pytest.mark.parametrize("many", [2, schedule.FEW_LACKING, schedule.FEW_LACKING + 1])
+async def test_those_that_lack_something_are_found_be_they_few_or_many(db: AsyncConnection, many: int) -> None:
+    portfolios = [uuid4() for _ in range(many)]
+    await add(db, portfolios, SESSIONS[:1])
+    await act_as(db, None)
+    await db.exec_driver_sql("UPDATE ledger.schedule SET next_at = now() - interval '1 minute'")
+    await act_as(db, "coordinator")
+    found = await schedule.find_candidates(db, Phase.INGEST, grace=0.0, look=many + 1)
+    assert {each.portfolio_id for each in found} == set(portfolios)
+
+
+def _looks(node: dict[str, Any]) -> Iterator[float]:
+    """Into the units, by each part of a plan, whether anything was found or not."""
+    if node.get("Relation Name") == "units" and "Scan" in node["Node Type"]:
+        yield node["Actual Loops"]
+    for child in node.get("Plans", ()):
+        yield from _looks(child)
 
 
 def _rows_read(node: dict[str, Any]) -> Iterator[float]:

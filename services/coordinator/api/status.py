@@ -12,7 +12,7 @@ from uuid import UUID
 from fastapi import APIRouter
 from sse_starlette.sse import EventSourceResponse
 
-from services.coordinator.api.context import Context, Ctx
+from services.coordinator.api.context import Context, Ctx, handler_snapshot, reads_once
 from services.coordinator.api.models import portfolios as portfolios_models
 from services.coordinator.api.representation import DocumentRoute, encode
 from services.coordinator.errors import NotFound
@@ -28,8 +28,10 @@ router = APIRouter(route_class=DocumentRoute, tags=["status"])
     summary="What is expected, what is done, what is missing and why",
     response_model=portfolios_models.Status,
 )
+@reads_once
 async def read(portfolio_id: UUID, context: Ctx) -> dict[str, Any]:
-    document = await _document(context, portfolio_id)
+    async with handler_snapshot(context) as conn:
+        document = await completeness.read(conn, context.clock, portfolio_id)
     if document is None:
         raise NotFound(f"There is no portfolio {portfolio_id}. It may have been deleted.")
     return document
@@ -62,6 +64,6 @@ async def _events(context: Context, portfolio_id: UUID) -> AsyncGenerator[dict[s
 
 
 async def _document(context: Context, portfolio_id: UUID) -> dict[str, Any] | None:
-    async with snapshot(context.engine) as conn:
+    async with snapshot(context.engine, keep_plans=True, portfolio=portfolio_id) as conn:
         await load_closures(conn)
         return await completeness.read(conn, context.clock, portfolio_id)

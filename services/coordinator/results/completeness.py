@@ -9,12 +9,13 @@ from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, text
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.results import providers, states
 from services.coordinator.results.reasons import Entry, Made, Wait, absences, document, documents, sentence
 from shared.clock import Clock
+from shared.db.statements import statement
 from shared.ledger.states import state_of_missing
 from shared.market.reasons import ABSENCES, ReasonCode
 from shared.market.registry import COVERAGE_GATE, PROXY_SYMBOLS
@@ -29,6 +30,11 @@ COUNTS = """
            count(*) FILTER (WHERE completed_revision >= required_revision AND quality = 'partial') AS partial
     FROM ledger.units WHERE portfolio_id = :id GROUP BY phase
 """
+# A row without a phase where there are no units, and none where there is no portfolio.
+_PORTFOLIO = f"""
+    SELECT p.first_session, c.* FROM coordinator.portfolios p LEFT JOIN ({COUNTS}) c ON true
+    WHERE p.id = :id AND p.deleted_at IS NULL
+"""
 
 
 async def read(conn: AsyncConnection, clock: Clock, portfolio: UUID) -> dict[str, Any] | None:
@@ -36,20 +42,10 @@ async def read(conn: AsyncConnection, clock: Clock, portfolio: UUID) -> dict[str
 
     Best called in one snapshot, so that counts and holes agree.
     """
-    row = (
-        await conn.execute(
-            text("SELECT first_session FROM coordinator.portfolios WHERE id = :id AND deleted_at IS NULL"),
-            {"id": portfolio},
-        )
-    ).one_or_none()
-    if row is None:
+    rows = (await conn.execute(statement(_PORTFOLIO), {"id": portfolio})).all()
+    if not rows:
         return None
-    counts = (
-        await conn.execute(
-            text(COUNTS),
-            {"id": portfolio},
-        )
-    ).all()
+    counts = [row for row in rows if row.phase is not None]
     expected = sum(count.expected for count in counts)
     completed = sum(count.completed for count in counts)
     partial = sum(count.partial for count in counts)
@@ -65,7 +61,7 @@ async def read(conn: AsyncConnection, clock: Clock, portfolio: UUID) -> dict[str
         "coverage_gate": COVERAGE_GATE,
         "needs_you": overview.needs(),
         "as_of": clock.last_due().isoformat(),
-        "first_session": iso(min((count.first for count in counts), default=row.first_session)),
+        "first_session": iso(min((count.first for count in counts), default=rows[0].first_session)),
         "last_session": iso(max((count.last for count in counts), default=None)),
         "complete_to": iso(overview.complete_to),
         "expected": expected,
@@ -86,18 +82,22 @@ async def _holes(conn: AsyncConnection, portfolio: UUID) -> tuple[list[dict[str,
     """Missing units as runs of consecutive sessions, oldest first.
 
     The units of a phase are all sessions from the first entry on, so neighbours among them are neighbours in the calendar,
-    and the difference of two row numbers is constant exactly within an unbroken run.
+    and the difference of two row numbers is constant exactly within an unbroken run. What the index of the key lacks is read of
+    those alone that are blocked.
     """
     rows = (
         await conn.execute(
-            text("""
+            statement("""
                 WITH numbered AS (
-                    SELECT phase, session, blocked_reason, completed_revision < required_revision AS missing,
+                    SELECT phase, session, completed_revision < required_revision AS missing,
                            row_number() OVER (PARTITION BY phase ORDER BY session) AS n
                     FROM ledger.units WHERE portfolio_id = :id
+                ), blocked AS MATERIALIZED (
+                    SELECT phase, session, blocked_reason FROM ledger.units
+                    WHERE portfolio_id = :id AND blocked_reason IS NOT NULL
                 ), islands AS (
                     SELECT *, n - row_number() OVER (PARTITION BY phase, blocked_reason ORDER BY session) AS island
-                    FROM numbered WHERE missing
+                    FROM numbered LEFT JOIN blocked USING (phase, session) WHERE missing
                 )
                 SELECT CAST(i.phase AS text) AS phase, min(i.session) AS first, max(i.session) AS last, i.blocked_reason,
                        coalesce(bool_or(s.lease_until > clock_timestamp()), false) AS running,
@@ -154,7 +154,7 @@ def _why(row: Row[Any], waits: Sequence[Wait]) -> str | None:
 async def _read_awaited_prices(conn: AsyncConnection, portfolio: UUID) -> Sequence[Wait]:
     """The prices an unfinished ingest is waiting for: gaps of the portfolio's symbols that are not terminal."""
     held = await conn.scalars(
-        text("""
+        statement("""
             SELECT symbol FROM coordinator.positions WHERE portfolio_id = :id AND deleted_at IS NULL
             UNION
             SELECT underlying_symbol FROM coordinator.positions
@@ -168,7 +168,7 @@ async def _read_awaited_prices(conn: AsyncConnection, portfolio: UUID) -> Sequen
 async def _read_undecided_lots(conn: AsyncConnection, portfolio: UUID) -> Sequence[Wait]:
     """The lots that snapshots wait for: it is not settled yet whether their numbers are as traded."""
     rows = await conn.execute(
-        text("""
+        statement("""
             SELECT symbol, min(entry_session) AS first FROM coordinator.positions
             WHERE portfolio_id = :id AND deleted_at IS NULL AND basis_assumed GROUP BY symbol ORDER BY symbol
         """),
@@ -181,18 +181,22 @@ async def _read_undecided_lots(conn: AsyncConnection, portfolio: UUID) -> Sequen
 
 
 async def _partials(conn: AsyncConnection, portfolio: UUID) -> tuple[list[dict[str, Any]], int]:
-    """Completed units that fell short, as runs of consecutive sessions with equal reasons; coverage is the lowest."""
+    """Completed units that fell short, as runs of consecutive sessions with equal reasons; coverage is the lowest.
+
+    The row numbers are the key's index's, which has no reasons: those are read of partial units alone.
+    """
     rows = (
         await conn.execute(
-            text("""
+            statement("""
                 WITH numbered AS (
-                    SELECT phase, session, coverage, CAST(reasons AS text) AS reasons,
-                           completed_revision >= required_revision AND quality = 'partial' AS partial,
-                           row_number() OVER (PARTITION BY phase ORDER BY session) AS n
+                    SELECT phase, session, row_number() OVER (PARTITION BY phase ORDER BY session) AS n
                     FROM ledger.units WHERE portfolio_id = :id
+                ), partials AS MATERIALIZED (
+                    SELECT phase, session, coverage, CAST(reasons AS text) AS reasons FROM ledger.units
+                    WHERE portfolio_id = :id AND quality = 'partial' AND completed_revision >= required_revision
                 ), islands AS (
                     SELECT *, n - row_number() OVER (PARTITION BY phase, reasons ORDER BY session) AS island
-                    FROM numbered WHERE partial
+                    FROM numbered JOIN partials USING (phase, session)
                 )
                 SELECT CAST(phase AS text) AS phase, min(session) AS first, max(session) AS last, min(coverage) AS coverage,
                        reasons, count(*) OVER () AS total
@@ -226,7 +230,7 @@ def _partial_run(row: Any, entries: Sequence[Entry], waits: Sequence[Wait], made
 async def _price_basis(conn: AsyncConnection, portfolio: UUID) -> list[dict[str, Any]]:
     """Lots that are stored with other numbers than stated, or whose numbers are doubtful, by symbol and entry."""
     rows = await conn.execute(
-        text("""
+        statement("""
             SELECT id, symbol, entry_date, price_basis, basis_reason, stated_quantity, stated_entry_price, quantity, entry_price
             FROM coordinator.positions
             WHERE portfolio_id = :id AND deleted_at IS NULL AND NOT basis_assumed

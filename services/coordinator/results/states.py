@@ -9,12 +9,12 @@ from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.compute.states import Completeness, Need, Shortfall, State, needs_you
 from services.coordinator.results.reasons import Document, Wait, absences, document
 from shared.clock import Clock
+from shared.db.statements import statement
 from shared.ledger import runs, shortfalls
 from shared.ledger.among import AMONG, among
 from shared.ledger.runs import Extent
@@ -114,7 +114,7 @@ def _needs(lacking: tuple[tuple[str, str], ...]) -> tuple[Need, ...]:
 async def _provisional(conn: AsyncConnection, portfolios: Sequence[UUID]) -> set[UUID]:
     """Of which something was computed while prices were waited for. The only place that asks."""
     rows = await conn.scalars(
-        text(f"SELECT DISTINCT portfolio_id FROM ledger.units WHERE provisional AND {AMONG}"),
+        statement(f"SELECT DISTINCT portfolio_id FROM ledger.units WHERE provisional AND {AMONG}"),
         among(portfolios),
     )
     return set(rows.all())
@@ -148,7 +148,7 @@ _YOURS = [code for code in ReasonCode if reasons.info(code).acts == "you"]
 async def find_held_back(conn: AsyncConnection, portfolios: Collection[UUID]) -> dict[UUID, tuple[Need, ...]]:
     """Symbols whose prices the units of a portfolio wait for and only the reader can end, with the reasons. Of others too."""
     rows = await conn.execute(
-        text(f"""
+        statement(f"""
             WITH {_HELD}
             SELECT portfolio_id, array_agg(symbol ORDER BY symbol, reason), array_agg(reason ORDER BY symbol, reason)
             FROM holders WHERE {AMONG} GROUP BY portfolio_id
@@ -165,7 +165,7 @@ async def _held_back(
     of `told` the sessions on which a price jumped, which the reader decides about)."""
     rows = (
         await conn.execute(
-            text(f"""
+            statement(f"""
                 WITH {_HELD}
                 SELECT DISTINCT portfolio_id, symbol FROM holders WHERE {AMONG} ORDER BY portfolio_id, symbol
             """),

@@ -22,6 +22,7 @@ MESSAGES = {
     "/portfolios/{}/factor-exposures": 4,
     "/portfolios/{}/snapshots?from=2020-01-01&to=2020-12-30": 4,
     "/portfolios/{}/positions": 5,
+    "/portfolios/{}/status": 12,
     "/portfolios?limit=50": 6,
 }
 
