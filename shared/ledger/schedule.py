@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.ledger.failures import NEXT_ATTEMPT, unblock_due
+from shared.ledger.lacking import LACKING, MAY_LACK, MISSING
 from shared.ledger.leases import LEASE
 from shared.ledger.states import HOLE_REASON
 from shared.work import CHAINED, UPSTREAM, Phase
@@ -24,7 +25,6 @@ _UNANSWERED = """
     EXISTS (SELECT 1 FROM bus.outbox o
             WHERE o.event_id = s.asked AND abs(extract(epoch FROM clock_timestamp() - o.created_at)) < :overdue)
 """
-_MISSING = "u.completed_revision < u.required_revision AND u.blocked_reason IS NULL"
 # Upstream complete, and long enough ago that the normal path has had its chance. What lies further ahead of the database's clock
 # than that was written before the clock was set back.
 _ASKABLE = """
@@ -34,17 +34,6 @@ _ASKABLE = """
             ON up.portfolio_id = u.portfolio_id AND up.session = u.session AND up.phase = needed.phase
         WHERE up.portfolio_id IS NULL OR up.completed_revision < up.required_revision
            OR abs(extract(epoch FROM clock_timestamp() - up.completed_at)) < :grace)
-"""
-# Each portfolio of which something is missing, from one to the next in the index of what is: of all that are due to be looked at most
-# lack nothing, and to look for each one's takes longer the more portfolios there are.
-_LACKING = f"""
-    lacking (portfolio_id) AS (
-        (SELECT u.portfolio_id FROM ledger.units u WHERE {_MISSING} ORDER BY u.portfolio_id LIMIT 1)
-        UNION ALL
-        SELECT (SELECT u.portfolio_id FROM ledger.units u WHERE u.portfolio_id > l.portfolio_id AND {_MISSING}
-                ORDER BY u.portfolio_id LIMIT 1)
-        FROM lacking l WHERE l.portfolio_id IS NOT NULL
-    )
 """
 # A chain starts at its oldest missing session or not at all.
 _STARTS = """
@@ -76,14 +65,13 @@ async def find_candidates(conn: AsyncConnection, phase: Phase, *, grace: float, 
     """
     rows = await conn.execute(
         text(f"""
-            WITH RECURSIVE {_LACKING}, waiting AS MATERIALIZED (
+            WITH RECURSIVE {LACKING}, waiting AS MATERIALIZED (
                 SELECT s.portfolio_id, s.next_at, {_UNANSWERED} AS again FROM ledger.schedule s
-                WHERE s.phase = CAST(:phase AS ledger.phase) AND s.next_at <= now()
-                  AND s.portfolio_id IN (SELECT portfolio_id FROM lacking)
+                WHERE s.phase = CAST(:phase AS ledger.phase) AND s.next_at <= now() AND {MAY_LACK}
                   AND (s.lease_until IS NULL
                        OR s.lease_until NOT BETWEEN clock_timestamp() AND clock_timestamp() + CAST(:lease AS interval))
                   AND EXISTS (SELECT 1 FROM ledger.units u
-                              WHERE u.portfolio_id = s.portfolio_id AND u.phase = s.phase AND {_MISSING})
+                              WHERE u.portfolio_id = s.portfolio_id AND u.phase = s.phase AND {MISSING})
                 ORDER BY s.next_at LIMIT :look
             )
             SELECT w.portfolio_id, span.first, span.last, w.next_at, w.again,
@@ -92,7 +80,7 @@ async def find_candidates(conn: AsyncConnection, phase: Phase, *, grace: float, 
                 SELECT min(m.session) FILTER (WHERE m.askable) AS first, max(m.session) FILTER (WHERE m.askable) AS last,
                        min(m.session) AS oldest
                 FROM (SELECT u.session, {_ASKABLE} AS askable FROM ledger.units u
-                      WHERE u.portfolio_id = w.portfolio_id AND u.phase = CAST(:phase AS ledger.phase) AND {_MISSING}) m
+                      WHERE u.portfolio_id = w.portfolio_id AND u.phase = CAST(:phase AS ledger.phase) AND {MISSING}) m
             ) span
             ORDER BY w.next_at, w.portfolio_id
         """),
@@ -170,7 +158,7 @@ async def count_outstanding(conn: AsyncConnection, phase: Phase) -> int:
             SELECT count(DISTINCT s.asked) FROM ledger.schedule s
             WHERE s.phase = CAST(:phase AS ledger.phase) AND s.asked IS NOT NULL AND {_UNANSWERED}
               AND EXISTS (SELECT 1 FROM ledger.units u
-                          WHERE u.portfolio_id = s.portfolio_id AND u.phase = s.phase AND {_MISSING})
+                          WHERE u.portfolio_id = s.portfolio_id AND u.phase = s.phase AND {MISSING})
         """),
         {"phase": phase.value, "overdue": OVERDUE_SECONDS},
     )

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import ledger
 from shared.ledger import Outcome, schedule, shortfalls
+from shared.ledger.lacking import FEW_LACKING
 from shared.work import MissingUnit, Phase
 from tests.support.databases import act_as
 from tests.support.ledger import SESSIONS, add
@@ -143,7 +144,7 @@ async def test_who_lacks_nothing_is_not_looked_at_one_by_one(db: AsyncConnection
     assert sum(_looks(plan[0]["Plan"])) <= 10 * len(found)
 
 
-@pytest.mark.parametrize("many", [2, schedule.FEW_LACKING, schedule.FEW_LACKING + 1])
+@pytest.mark.parametrize("many", [2, FEW_LACKING, FEW_LACKING + 1])
 async def test_those_that_lack_something_are_found_be_they_few_or_many(db: AsyncConnection, many: int) -> None:
     portfolios = [uuid4() for _ in range(many)]
     await add(db, portfolios, SESSIONS[:1])
