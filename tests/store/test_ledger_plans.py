@@ -129,6 +129,9 @@ async def test_who_lacks_nothing_is_not_looked_at_one_by_one(db: AsyncConnection
             )
     await db.exec_driver_sql("UPDATE ledger.schedule SET next_at = now() - interval '1 minute'")
     await db.exec_driver_sql("ANALYZE ledger.units, ledger.schedule")
+    # As among millions of units, of which the planner expects a third to be missing.
+    await db.exec_driver_sql("SET LOCAL enable_hashjoin = off")
+    await db.exec_driver_sql("SET LOCAL enable_mergejoin = off")
     await act_as(db, "coordinator")
     asked: list[tuple[str, Sequence[Any]]] = []
 
