@@ -49,7 +49,7 @@ CHAINED: frozenset[Phase] = frozenset({Phase.SNAPSHOTS})
 # units do not, because one unit may be one lot or fifty thousand. Measured: docs/decisions/0069-room-for-batches.md.
 MAX_ROWS: Mapping[Phase, int] = {
     Phase.INGEST: 500_000,
-    Phase.FACTORS: 125_000,
+    Phase.FACTORS: 62_500,
     Phase.SNAPSHOTS: 500_000,
     Phase.RISK: 5_000_000,
 }

@@ -1,4 +1,4 @@
--- The schema as the migrations up to 0059 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
+-- The schema as the migrations up to 0060 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
 -- Comments say why in shared/db/migrations/sql/; what each table is for is in docs/schema.md.
 -- The roles are there before (shared/db/roles.py), and all of this is leadline_owner's. Foreign keys never leave a schema.
 
@@ -428,12 +428,20 @@ BEGIN
             INTO kept USING OLD.portfolio_id, OLD.session;
         END IF;
         IF kept IS DISTINCT FROM true THEN
-            EXECUTE format('INSERT INTO %I.%I SELECT ($1).*, clock_timestamp()', TG_TABLE_SCHEMA, TG_ARGV[0]) USING OLD;
+            CASE TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME
+            WHEN 'risk.results' THEN
+                INSERT INTO risk.results_history SELECT OLD.*, clock_timestamp();
+            WHEN 'snapshots.snapshots' THEN
+                INSERT INTO snapshots.snapshots_history SELECT OLD.*, clock_timestamp();
+            WHEN 'snapshots.holdings' THEN
+                INSERT INTO snapshots.holdings_history SELECT OLD.*, clock_timestamp();
+            ELSE
+                EXECUTE format('INSERT INTO %I.%I SELECT ($1).*, clock_timestamp()', TG_TABLE_SCHEMA, TG_ARGV[0]) USING OLD;
+            END CASE;
         END IF;
     END IF;
     RETURN NULL;
-END
-$function$;
+END $function$;
 
 CREATE OR REPLACE FUNCTION ledger.note_portfolio_change()
  RETURNS trigger

@@ -86,6 +86,22 @@ async def test_the_history_of_a_result_still_fills_when_its_owner_writes_it_agai
     assert kept.scalars().all() == [3]
 
 
+async def test_what_each_table_replaces_is_kept_by_a_statement_of_its_own(db: AsyncConnection) -> None:
+    """One made of text would be parsed and planned for each row; and the one that is named goes to the trigger's own history."""
+    source = str(await db.scalar(text("SELECT prosrc FROM pg_proc WHERE oid = 'ledger.keep_history'::regproc")))
+    kept = await db.execute(
+        text("""SELECT t.tgrelid::regclass::text,
+                       n.nspname || '.' || convert_from(substring(t.tgargs FROM 1 FOR length(t.tgargs) - 1), 'UTF8')
+                FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+                WHERE t.tgfoid = 'ledger.keep_history'::regproc ORDER BY 1""")
+    )
+    tables = {row[0]: row[1] for row in kept}
+    assert len(tables) == 3
+    plain = " ".join(source.split())
+    for table, history in tables.items():
+        assert f"WHEN '{table}' THEN INSERT INTO {history} SELECT OLD.*, clock_timestamp();" in plain
+
+
 async def test_every_function_that_runs_as_its_owner_is_tried(db: AsyncConnection) -> None:
     found = await db.scalars(
         text("""
