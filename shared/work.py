@@ -208,21 +208,6 @@ def group_units(units: Iterable[MissingUnit]) -> list[UnitsOf]:
 
 
 def cut(
-    units: Iterable[MissingUnit],
-    sessions: Sequence[date],
-    *,
-    max_units: int = MAX_UNITS,
-    max_portfolios: int = MAX_PORTFOLIOS,
-    rows: RowsPerSession | None = None,
-    max_rows: int = 0,
-) -> list[Batch]:
-    """`cut_portfolios`, of units that come one by one."""
-    return cut_portfolios(
-        group_units(units), sessions, max_units=max_units, max_portfolios=max_portfolios, rows=rows, max_rows=max_rows
-    )
-
-
-def cut_portfolios(
     units: Iterable[UnitsOf],
     sessions: Sequence[date],
     *,

@@ -21,7 +21,7 @@ from shared.work import (
     RowsPerSession,
     UnitKey,
     UnitsOf,
-    cut_portfolios,
+    cut,
     group_units,
     rows_per_session,
 )
@@ -62,7 +62,7 @@ async def next_batch(
     if phase is Phase.FACTORS and len(ready) == 1:
         most_units = min(most_units, FACTS_AT_A_TIME)
     rows = await _read_costs(conn, phase, ready, sessions, most_rows // len(sessions))
-    batch = cut_portfolios(ready, sessions, max_units=most_units, rows=rows, max_rows=most_rows)[0]
+    batch = cut(ready, sessions, max_units=most_units, rows=rows, max_rows=most_rows)[0]
     share = rows(batch.portfolios) * len(batch.sessions) / MAX_ROWS[phase]
     return NextBatch(batch, share, len(batch) == sum(len(units.sessions) for units in ready))
 
@@ -89,7 +89,7 @@ async def current_batch(conn: AsyncConnection, phase: Phase, batch: Batch, days:
         return batch
     wanted = {UnitKey(unit.portfolio_id, unit.session) for unit in batch.units}
     units = select(phase, ledger.units_of(ready), lambda unit: UnitKey(unit.portfolio_id, unit.session) in wanted)
-    found = cut_portfolios(group_units(units), sessions)
+    found = cut(group_units(units), sessions)
     return found[0] if found else None
 
 

@@ -119,7 +119,7 @@ async def test_prices_are_looked_for_only_where_a_batch_might_not_fit(
     event.remove(db.sync_connection, "before_cursor_execute", note)
     assert looked == looks
     assert found is not None
-    assert found[0] == cut(units, [SESSION], rows=exact, max_rows=most)[0]
+    assert found[0] == cut(group_units(units), [SESSION], rows=exact, max_rows=most)[0]
     assert found[1] >= exact(found[0].portfolios) / most
 
 
