@@ -141,6 +141,6 @@ async def test_risk_begins_before_all_facts_of_a_long_history_are_there(
     monkeypatch.setattr(batches, "FACTS_AT_A_TIME", 4)
     days = calendar().between(calendar().back(SESSION, 9), SESSION)
     units = [MissingUnit(portfolio, day, 1) for portfolio in PORTFOLIOS[:held_by] for day in days]
-    found = await batches.next_batch(db, phase, units, calendar(), set(), 0)
+    found = await batches.next_batch(db, phase, group_units(units), calendar(), (), 0)
     assert found is not None
     assert (list(found[0].sessions), len(found[0].portfolios)) == (days[:sessions], held_by)
