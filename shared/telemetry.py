@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from bisect import bisect_left
+from collections import Counter as Counts
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +19,17 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from prometheus_client import Counter, Gauge, Histogram
+
+
+class HistogramOfMany(Histogram):
+    """A histogram of what comes by thousands: of each bucket it is told once how many, under one lock a bucket."""
+
+    def observe_all(self, amounts: Sequence[float]) -> None:
+        """What `observe` does with each."""
+        self._sum.inc(math.fsum(amounts))
+        for bucket, count in Counts(bisect_left(self._upper_bounds, amount) for amount in amounts).items():
+            self._buckets[bucket].inc(count)
+
 
 HANDLED = Counter("leadline_messages_handled_total", "Messages handled, by result", ["service", "type", "result"])
 # A handler may take two minutes: what is slow must be told from what is over.
@@ -35,7 +49,7 @@ RELAYED = Counter("leadline_outbox_sent_total", "Outbox rows sent", ["service"])
 OUTBOX_FAILED = Counter("leadline_outbox_failed_total", "Outbox rows that can never be sent", ["service"])
 OUTBOX_AGE = Gauge("leadline_outbox_oldest_unsent_seconds", "Age of the oldest unsent outbox row", ["service"])
 MISSING = Gauge("leadline_units_missing", "Missing units", ["phase"])
-HEALED = Histogram(
+HEALED = HistogramOfMany(
     "leadline_unit_seconds",
     "From the moment a unit was required to its completion",
     ["phase"],

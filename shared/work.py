@@ -70,6 +70,14 @@ class MissingUnit(NamedTuple):
     revision: int
 
 
+class UnitsOf(NamedTuple):
+    """Missing units of one portfolio: sessions, ascending, and beside each the revision that it must reach."""
+
+    portfolio_id: UUID
+    sessions: tuple[date, ...]
+    revisions: tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class Work:
     """A rectangle: a set of portfolios and a range of sessions, both ends included."""
@@ -186,8 +194,21 @@ def shared_slices(
             yield part, tuple(portfolio_of(member) for other in group if other is not part for member in other)
 
 
+def group_units(units: Iterable[MissingUnit]) -> list[UnitsOf]:
+    """The units of each portfolio together."""
+    by_portfolio: dict[UUID, list[MissingUnit]] = defaultdict(list)
+    for unit in units:
+        by_portfolio[unit.portfolio_id].append(unit)
+    for due in by_portfolio.values():
+        due.sort(key=lambda unit: unit.session)
+    return [
+        UnitsOf(portfolio, tuple(u.session for u in due), tuple(u.revision for u in due))
+        for portfolio, due in by_portfolio.items()
+    ]
+
+
 def cut(
-    units: Iterable[MissingUnit],
+    units: Iterable[UnitsOf],
     sessions: Sequence[date],
     *,
     max_units: int = MAX_UNITS,
@@ -216,23 +237,20 @@ def cut(
 
 
 def _equal_ranges(
-    units: Iterable[MissingUnit], sessions: Sequence[date]
+    units: Iterable[UnitsOf], sessions: Sequence[date]
 ) -> list[tuple[tuple[int, int], list[tuple[UUID, tuple[int, ...]]]]]:
     """By ordinal of the first session and length, ascending: the portfolios, sorted, that have just such a range, with its revisions."""
     ordinal = {session: index for index, session in enumerate(sessions)}
-    by_portfolio: dict[UUID, list[MissingUnit]] = defaultdict(list)
-    for unit in units:
-        by_portfolio[unit.portfolio_id].append(unit)
     ranges: dict[tuple[int, int], list[tuple[UUID, tuple[int, ...]]]] = defaultdict(list)
-    for portfolio, due in by_portfolio.items():
-        due.sort(key=lambda unit: unit.session)
-        run: list[MissingUnit] = []
-        for unit in due:
-            if run and ordinal[unit.session] != ordinal[run[-1].session] + 1:
-                ranges[ordinal[run[0].session], len(run)].append((portfolio, tuple(u.revision for u in run)))
-                run = []
-            run.append(unit)
-        ranges[ordinal[run[0].session], len(run)].append((portfolio, tuple(u.revision for u in run)))
+    for portfolio, due, revisions in units:
+        places = [ordinal[session] for session in due]
+        start = 0
+        if places[-1] - places[0] + 1 != len(places):
+            for index in range(1, len(places)):
+                if places[index] != places[index - 1] + 1:
+                    ranges[places[start], index - start].append((portfolio, revisions[start:index]))
+                    start = index
+        ranges[places[start], len(places) - start].append((portfolio, revisions[start:]))
     for members in ranges.values():
         members.sort()
     return sorted(ranges.items())
@@ -262,7 +280,11 @@ def rectangles(keys: Iterable[UnitKey], sessions: Sequence[date], buckets: int =
     buckets : partitions of the events' topic, among which the work is shared
     """
     works = []
-    units = (MissingUnit(key.portfolio_id, key.session, 0) for key in keys)
+    wanted: dict[UUID, list[date]] = defaultdict(list)
+    for portfolio, session in keys:
+        wanted[portfolio].append(session)
+    # Of what revision they are, events do not say.
+    units = (UnitsOf(portfolio, tuple(sorted(due)), ()) for portfolio, due in wanted.items())
     for (start, length), members in _equal_ranges(units, sessions):
         portfolios = [portfolio for portfolio, _ in members]
         for low in range(start, start + length, MAX_UNITS):

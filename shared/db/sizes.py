@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import date, timedelta
 from uuid import UUID
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.work import MissingUnit, Phase, Size
+from shared.db.statements import statement
+from shared.work import Phase, Size
 
 # A matrix over the holdings reads a year of prices before the first session.
 _LOOKBACK = timedelta(days=400)
 
 
 async def read(
-    conn: AsyncConnection, phase: Phase, units: Collection[MissingUnit], *, all_priced: bool = False
+    conn: AsyncConnection,
+    phase: Phase,
+    portfolios: Sequence[UUID],
+    first: date,
+    last: date,
+    *,
+    all_priced: bool = False,
 ) -> dict[UUID, Size]:
-    """Lots and symbols of the units' portfolios, all sessions taken together: an upper bound for each of them.
+    """Lots and symbols of portfolios, all sessions taken together: an upper bound for each of them.
 
     Symbols come as hashes, since only their number counts; of two with one hash (rare), one is not counted. How many of them have
-    a price about the units' sessions is looked for in the risk phase alone, where pairs of those are the cost.
+    a price about the sessions is looked for in the risk phase alone, where pairs of those are the cost.
 
     all_priced : taken to have one without a look, which is an upper bound again
     """
-    sessions = [unit.session for unit in units]
     rows = await conn.execute(
         # Each symbol's prices are looked for once, whoever holds it: a thousand portfolios hold five hundred symbols.
-        text("""
+        statement("""
             WITH held AS MATERIALIZED (
                 SELECT portfolio_id, count(*) AS lots, CASE investment_class WHEN 'OPTIONS'
                            THEN coalesce(underlying_symbol, symbol) ELSE symbol END AS symbol
@@ -45,10 +50,10 @@ async def read(
             GROUP BY h.portfolio_id
         """),
         {
-            "portfolios": list({unit.portfolio_id for unit in units}),
+            "portfolios": list(portfolios),
             "wanted": phase is Phase.RISK and not all_priced,
-            "first": min(sessions) - _LOOKBACK,
-            "last": max(sessions),
+            "first": first - _LOOKBACK,
+            "last": last,
         },
     )
     found = {row.portfolio_id: Size(row.lots, frozenset(row.symbols), row.priced) for row in rows}

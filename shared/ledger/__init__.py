@@ -14,7 +14,6 @@ from shared.ledger.completion import (
     encode_reasons,
     find_patience_ends,
     find_provisional,
-    ready,
     restate_quality,
 )
 from shared.ledger.failures import (
@@ -29,8 +28,9 @@ from shared.ledger.failures import (
     unblock,
     unblock_due,
 )
-from shared.ledger.leases import LEASE, acquire, are_released, find_scheduled, find_unreleased, release, renew
+from shared.ledger.leases import LEASE, acquire, find_scheduled, release, renew
 from shared.ledger.model import Completed, Deferral, Lease, Outcome
+from shared.ledger.readiness import Look, find_ready, look, ready, units_of
 from shared.ledger.units import Demand, add_units, remove_units, require, require_all, require_many, withdraw_units
 
 __all__ = [
@@ -42,19 +42,20 @@ __all__ = [
     "Demand",
     "EncodedReasons",
     "Lease",
+    "Look",
     "Outcome",
     "acquire",
     "add_units",
-    "are_released",
     "complete",
     "defer",
     "defer_each",
     "encode_reasons",
     "find_patience_ends",
     "find_provisional",
+    "find_ready",
     "find_scheduled",
-    "find_unreleased",
     "lock_blocked",
+    "look",
     "ready",
     "record_failure",
     "record_progress",
@@ -68,5 +69,6 @@ __all__ = [
     "shorten_waits",
     "unblock",
     "unblock_due",
+    "units_of",
     "withdraw_units",
 ]

@@ -1,4 +1,4 @@
-"""What is missing and can be worked on, and what is complete."""
+"""What is complete."""
 
 from __future__ import annotations
 
@@ -9,21 +9,12 @@ from datetime import date, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.statements import statement
 from shared.ledger.model import Completed, Outcome
 from shared.telemetry import HEALED
-from shared.work import CHAINED, UPSTREAM, MissingUnit, Phase, UnitKey
-
-_UPSTREAM_COMPLETE = """
-    NOT EXISTS (
-        SELECT 1 FROM unnest(CAST(:upstream AS ledger.phase[])) AS needed (phase)
-        LEFT JOIN ledger.units up
-            ON up.portfolio_id = u.portfolio_id AND up.session = u.session AND up.phase = needed.phase
-        WHERE up.portfolio_id IS NULL OR up.completed_revision < up.required_revision
-    )
-"""
+from shared.work import MissingUnit, Phase, UnitKey
 
 # What completed units say of themselves. Arrays come by subqueries, so that the planner takes them for short and looks each unit up
 # by its key. Row policies keep it from the statistics of phases: of the units of one it expects a single row, and would compare
@@ -31,53 +22,15 @@ _UPSTREAM_COMPLETE = """
 # of a join with them it would compare all pairs.
 _INPUT = """
     input AS (
-        SELECT portfolio_id, session, revision, quality, coverage, (SELECT CAST(:reasons AS jsonb)) -> place AS reasons, provisional
+        SELECT portfolio_id, session, revision, quality, coverage, (SELECT CAST(:reasons AS jsonb)) -> place AS reasons, provisional,
+               number
         FROM unnest((SELECT CAST(:portfolios AS uuid[])), (SELECT CAST(:sessions AS date[])),
                     (SELECT CAST(:revisions AS bigint[])), (SELECT CAST(:qualities AS text[])),
                     (SELECT CAST(:coverages AS float8[])), (SELECT CAST(:places AS integer[])),
-                    (SELECT CAST(:provisionals AS boolean[])))
-            AS i (portfolio_id, session, revision, quality, coverage, place, provisional)
+                    (SELECT CAST(:provisionals AS boolean[]))) WITH ORDINALITY
+            AS i (portfolio_id, session, revision, quality, coverage, place, provisional, number)
     )
 """
-
-
-async def ready(
-    conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID], first: date | None, last: date | None
-) -> list[MissingUnit]:
-    """Missing units of the phase, within the portfolios and sessions, whose upstream units are complete.
-
-    `None` bounds mean all sessions. For a chained phase the range is ignored: ready is the longest consecutive run from the
-    portfolio's oldest missing session on, because a later session cannot be computed before an earlier one.
-    """
-    parameters: dict[str, Any] = {
-        "phase": phase.value,
-        "portfolios": list(portfolios),
-        "upstream": [up.value for up in UPSTREAM[phase]],
-    }
-    if phase in CHAINED:
-        statement = f"""
-            WITH missing AS (
-                SELECT u.portfolio_id, u.session, u.required_revision, u.blocked_reason IS NULL AND {_UPSTREAM_COMPLETE} AS ok
-                FROM ledger.units u
-                WHERE u.portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND u.phase = CAST(:phase AS ledger.phase)
-                  AND u.completed_revision < u.required_revision
-            )
-            SELECT portfolio_id, session, required_revision FROM (
-                SELECT *, bool_and(ok) OVER (PARTITION BY portfolio_id ORDER BY session) AS chained FROM missing
-            ) m WHERE chained
-        """
-    else:
-        bounds = ""
-        if first is not None and last is not None:
-            bounds = "AND u.session BETWEEN :first AND :last"
-            parameters |= {"first": first, "last": last}
-        statement = f"""
-            SELECT u.portfolio_id, u.session, u.required_revision FROM ledger.units u
-            WHERE u.portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND u.phase = CAST(:phase AS ledger.phase) {bounds}
-              AND u.completed_revision < u.required_revision AND u.blocked_reason IS NULL AND {_UPSTREAM_COMPLETE}
-        """
-    rows = await conn.execute(text(statement), parameters)
-    return [MissingUnit(portfolio, session, revision) for portfolio, session, revision in rows]
 
 
 class EncodedReasons(NamedTuple):
@@ -90,6 +43,9 @@ class EncodedReasons(NamedTuple):
     document: str
     places: Mapping[int, int]
     lists: Sequence[list[dict[str, Any]]]
+
+
+_NO_REASONS = EncodedReasons("[[]]", {}, ())
 
 
 async def encode_reasons(outcomes: Iterable[Outcome]) -> EncodedReasons:
@@ -115,34 +71,40 @@ async def complete(
     """
     if not outcomes:
         return Completed({})
-    result = await conn.execute(
-        text(f"""
-            WITH {_INPUT}, locked AS (
-                SELECT i.* FROM input i
-                JOIN ledger.units u ON u.portfolio_id = i.portfolio_id AND u.session = i.session
-                                   AND u.phase = CAST(:phase AS ledger.phase)
-                WHERE u.completed_revision < i.revision
-                ORDER BY u.portfolio_id, u.session
-                FOR NO KEY UPDATE OF u
-            )
-            UPDATE ledger.units u
-            SET completed_revision = l.revision, quality = l.quality, coverage = l.coverage, reasons = l.reasons,
-                completed_at = clock_timestamp(), blocked_reason = NULL, provisional = l.provisional
-            FROM locked l
-            WHERE u.portfolio_id = l.portfolio_id AND u.session = l.session AND u.phase = CAST(:phase AS ledger.phase)
-              AND u.completed_revision < l.revision
-            RETURNING u.portfolio_id, u.session, u.completed_revision,
-                      CAST(extract(epoch FROM u.completed_at - u.required_at) AS float8)
-        """),
-        await _parameters(phase, outcomes, encoded),
-    )
+    units = sorted(outcomes)
+    # What comes back is where in the input it stood: two arrays, of as many units as there are.
+    numbers, seconds, behind = (
+        await conn.execute(
+            statement(f"""
+                WITH {_INPUT}, locked AS (
+                    SELECT i.* FROM input i
+                    JOIN ledger.units u ON u.portfolio_id = i.portfolio_id AND u.session = i.session
+                                       AND u.phase = CAST(:phase AS ledger.phase)
+                    WHERE u.completed_revision < i.revision
+                    ORDER BY u.portfolio_id, u.session
+                    FOR NO KEY UPDATE OF u
+                ), raised AS (
+                    UPDATE ledger.units u
+                    SET completed_revision = l.revision, quality = l.quality, coverage = l.coverage, reasons = l.reasons,
+                        completed_at = clock_timestamp(), blocked_reason = NULL, provisional = l.provisional
+                    FROM locked l
+                    WHERE u.portfolio_id = l.portfolio_id AND u.session = l.session AND u.phase = CAST(:phase AS ledger.phase)
+                      AND u.completed_revision < l.revision
+                    RETURNING l.number, CAST(extract(epoch FROM u.completed_at - u.required_at) AS float8) AS seconds,
+                              u.completed_revision < u.required_revision AS behind
+                )
+                SELECT array_agg(number), array_agg(seconds), coalesce(bool_or(behind), false) FROM raised
+            """),
+            await _parameters(phase, units, outcomes, encoded),
+        )
+    ).one()
     raised, quality = {}, {}
-    healed = HEALED.labels(phase.value)
-    for portfolio, session, revision, seconds in result:
-        raised[UnitKey(portfolio, session)] = revision
-        quality[UnitKey(portfolio, session)] = outcomes[MissingUnit(portfolio, session, revision)].quality
-        healed.observe(seconds)
-    return Completed(raised, quality)
+    for number in numbers or ():
+        unit = units[number - 1]
+        key = UnitKey(unit.portfolio_id, unit.session)
+        raised[key], quality[key] = unit.revision, outcomes[unit].quality
+    HEALED.labels(phase.value).observe_all(seconds or ())
+    return Completed(raised, quality, behind)
 
 
 async def restate_quality(conn: AsyncConnection, phase: Phase, outcomes: Mapping[MissingUnit, Outcome]) -> int:
@@ -154,7 +116,7 @@ async def restate_quality(conn: AsyncConnection, phase: Phase, outcomes: Mapping
     if not outcomes:
         return 0
     result = await conn.execute(
-        text(f"""
+        statement(f"""
             WITH {_INPUT}, k AS (
                 SELECT i.* FROM input i JOIN ledger.units u ON u.portfolio_id = i.portfolio_id AND u.session = i.session
                     AND u.phase = CAST(:phase AS ledger.phase)
@@ -167,28 +129,35 @@ async def restate_quality(conn: AsyncConnection, phase: Phase, outcomes: Mapping
             SET quality = k.quality, coverage = k.coverage, reasons = k.reasons, provisional = k.provisional
             FROM k WHERE u.portfolio_id = k.portfolio_id AND u.session = k.session AND u.phase = CAST(:phase AS ledger.phase)
         """),
-        await _parameters(phase, outcomes),
+        await _parameters(phase, sorted(outcomes), outcomes),
     )
     return int(result.rowcount)
 
 
 async def _parameters(
-    phase: Phase, outcomes: Mapping[MissingUnit, Outcome], encoded: EncodedReasons | None = None
+    phase: Phase,
+    units: Sequence[MissingUnit],
+    outcomes: Mapping[MissingUnit, Outcome],
+    encoded: EncodedReasons | None = None,
 ) -> dict[str, Any]:
     """What `_INPUT` takes, in the order of the units."""
-    units = sorted(outcomes)
-    if encoded is None or any(id(outcome.reasons) not in encoded.places for outcome in outcomes.values()):
-        encoded = await encode_reasons(outcomes.values())
+    said = [outcomes[unit] for unit in units]
+    if not any(outcome.reasons for outcome in said):
+        encoded, places = _NO_REASONS, [0] * len(said)
+    else:
+        if encoded is None or any(id(outcome.reasons) not in encoded.places for outcome in said):
+            encoded = await encode_reasons(said)
+        places = [encoded.places[id(outcome.reasons)] for outcome in said]
     return {
         "phase": phase.value,
         "portfolios": [unit.portfolio_id for unit in units],
         "sessions": [unit.session for unit in units],
         "revisions": [unit.revision for unit in units],
-        "qualities": [outcomes[unit].quality for unit in units],
-        "coverages": [outcomes[unit].coverage for unit in units],
-        "places": [encoded.places[id(outcomes[unit].reasons)] for unit in units],
+        "qualities": [outcome.quality for outcome in said],
+        "coverages": [outcome.coverage for outcome in said],
+        "places": places,
         "reasons": encoded.document,
-        "provisionals": [outcomes[unit].provisional for unit in units],
+        "provisionals": [outcome.provisional for outcome in said],
     }
 
 
@@ -198,7 +167,8 @@ def _encode_once(lists: Sequence[list[dict[str, Any]]]) -> tuple[str, list[int]]
     places: dict[str, int] = {}
     for reasons in lists:
         if id(reasons) not in known:
-            known[id(reasons)] = places.setdefault(json.dumps(reasons, allow_nan=False), len(places))
+            document = json.dumps(reasons, allow_nan=False) if reasons else "[]"
+            known[id(reasons)] = places.setdefault(document, len(places))
     return f"[{','.join(places)}]", [known[id(reasons)] for reasons in lists]
 
 
@@ -210,7 +180,7 @@ async def find_provisional(
     By a partial index: where nobody waits, it is empty.
     """
     rows = await conn.execute(
-        text("""
+        statement("""
             SELECT DISTINCT portfolio_id, session FROM ledger.units
             WHERE provisional AND phase = ANY (CAST(:phases AS ledger.phase[]))
               AND portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND session BETWEEN :first AND :last
@@ -225,7 +195,7 @@ async def find_patience_ends(
 ) -> dict[UnitKey, datetime | None]:
     """When each missing unit has waited for so many seconds since it became required; None where it has already."""
     rows = await conn.execute(
-        text("""
+        statement("""
             SELECT portfolio_id, session, CASE WHEN ends > clock_timestamp() THEN ends END FROM (
                 SELECT portfolio_id, session, required_at + make_interval(secs => :seconds) AS ends FROM ledger.units
                 WHERE phase = CAST(:phase AS ledger.phase) AND portfolio_id = ANY (CAST(:portfolios AS uuid[]))

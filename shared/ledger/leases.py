@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.engine import UNHURRIED
+from shared.db.statements import statement
 from shared.ledger.model import Lease
 from shared.work import Phase
 
@@ -27,7 +27,7 @@ async def acquire(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID
     A lease that ran out without being released counts as a death of its holder, and the first in a row as a run.
     """
     rows = await conn.execute(
-        text(f"""
+        statement(f"""
             WITH k AS (
                 SELECT portfolio_id, phase, coalesce(lease_until < clock_timestamp(), false) AS died,
                        lease_owner IS NULL
@@ -52,38 +52,10 @@ async def acquire(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID
     return [Lease(portfolio, fence, wanted, deaths) for portfolio, fence, wanted, deaths, free, _ in rows if free]
 
 
-async def find_unreleased(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID], *, times: int) -> list[UUID]:
-    """Portfolios of which so many holders in a row let the lease run out; those with the fewest first."""
-    rows = await conn.scalars(
-        text("""
-            SELECT portfolio_id FROM (
-                SELECT portfolio_id, deaths + coalesce(lease_until < clock_timestamp(), false)::int AS deaths FROM ledger.schedule
-                WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND phase = CAST(:phase AS ledger.phase)
-            ) s WHERE deaths >= :times ORDER BY deaths, portfolio_id
-        """),
-        {"phase": phase.value, "portfolios": list(portfolios), "times": times},
-    )
-    return list(rows)
-
-
-async def are_released(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID]) -> bool:
-    """Whether nobody holds any of the portfolios, and whoever held one last has given it back."""
-    return bool(
-        await conn.scalar(
-            text("""
-                SELECT NOT EXISTS (
-                    SELECT FROM ledger.schedule WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[]))
-                        AND phase = CAST(:phase AS ledger.phase) AND (lease_owner IS NOT NULL OR deaths > 0))
-            """),
-            {"phase": phase.value, "portfolios": list(portfolios)},
-        )
-    )
-
-
 async def find_scheduled(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID]) -> set[UUID]:
     """Those of the portfolios that still have a schedule: deleted ones, and those without sessions, have none."""
     rows = await conn.scalars(
-        text("""
+        statement("""
             SELECT portfolio_id FROM ledger.schedule
             WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND phase = CAST(:phase AS ledger.phase)
         """),
@@ -95,7 +67,7 @@ async def find_scheduled(conn: AsyncConnection, phase: Phase, portfolios: Sequen
 async def renew(conn: AsyncConnection, phase: Phase, owner: str) -> int:
     """Extend every lease of `owner`; returns how many it still holds."""
     result = await conn.execute(
-        text("""
+        statement("""
             WITH k AS (
                 SELECT portfolio_id, phase FROM ledger.schedule
                 WHERE phase = CAST(:phase AS ledger.phase) AND lease_owner = :owner
@@ -119,7 +91,7 @@ async def release(
     what is left into the same transaction, which then waits for the disk.
     """
     rows = await conn.execute(
-        text(f"""
+        statement(f"""
             WITH k AS (
                 SELECT s.portfolio_id, s.phase, s.wanted <> held.wanted AND NOT CAST(:let_go AS boolean) AS again
                 FROM ledger.schedule s

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import product
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from shared.work import UnitKey
+from shared.work import Batch, UnitKey
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,12 @@ class Completed:
     """The units whose completed revision this transaction raised, with the revision reached. Only these may be written.
 
     quality : of each of them `complete` or `partial`
+    behind  : of one of them more had been required meanwhile, so it is missing still
     """
 
     revision: Mapping[UnitKey, int]
     quality: Mapping[UnitKey, str] = field(default_factory=dict)
+    behind: bool = False
 
     @property
     def keys(self) -> Collection[UnitKey]:
@@ -48,9 +51,15 @@ class Completed:
     def __bool__(self) -> bool:
         return bool(self.revision)
 
+    def settles(self, batch: Batch) -> bool:
+        """Whether nothing of the batch is missing, as the transaction saw it that completed it."""
+        return not self.behind and all(map(self.revision.__contains__, product(batch.portfolios, batch.sessions)))
+
     def __or__(self, other: Completed) -> Completed:
         """What two transactions have raised; of a unit that both did, as the second left it."""
-        return Completed({**self.revision, **other.revision}, {**self.quality, **other.quality})
+        return Completed(
+            {**self.revision, **other.revision}, {**self.quality, **other.quality}, self.behind or other.behind
+        )
 
 
 @dataclass(frozen=True)

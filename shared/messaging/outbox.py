@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.statements import statement
 from shared.events.coordinator import PhaseRequested
 from shared.events.envelope import TENANT, Envelope, Event, WorkBody, WorkEvent
 from shared.events.services import COMPLETION
@@ -37,7 +38,7 @@ async def publish(conn: AsyncConnection, events: Sequence[Event], *, source: str
         for event in events
     ]
     await conn.execute(
-        text("""
+        statement("""
             INSERT INTO bus.outbox (event_id, topic, key, type, payload, headers)
             -- Whose it is, the portfolios' own rows say, and only where it is of one tenant: batches span several.
             SELECT e.id, e.topic, e.key, e.type, e.payload, CAST(e.headers AS jsonb) || coalesce((
@@ -121,7 +122,7 @@ class Outbox:
 async def oldest_unsent(conn: AsyncConnection, topic: str) -> float:
     """Seconds for which the oldest row of a topic has waited to be sent; 0 if none does."""
     age = await conn.scalar(
-        text("""
+        statement("""
             SELECT coalesce(max(extract(epoch FROM clock_timestamp() - created_at)), 0) FROM bus.outbox
             WHERE sent_at IS NULL AND failed_at IS NULL AND topic = :topic
         """),
@@ -133,7 +134,7 @@ async def oldest_unsent(conn: AsyncConnection, topic: str) -> float:
 async def outbox_depth(conn: AsyncConnection) -> Outbox:
     row = (
         await conn.execute(
-            text("""
+            statement("""
                 SELECT count(*), coalesce(max(extract(epoch FROM clock_timestamp() - created_at)), 0) FROM bus.outbox
                 WHERE sent_at IS NULL AND failed_at IS NULL
             """)

@@ -24,6 +24,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared.db.engine import UNHURRIED, is_transient, limit_idle
+from shared.db.statements import statement
 from shared.errors import sanitize_text
 from shared.messaging.failpoints import failpoint
 from shared.messaging.partitions import Partitions
@@ -166,7 +167,7 @@ class Relay:
         async with self._engine.begin() as conn:
             rows = (
                 await conn.execute(
-                    text("""
+                    statement("""
                         SELECT id, topic, key, payload, headers, extract(epoch FROM clock_timestamp() - created_at) AS age
                         FROM bus.outbox WHERE sent_at IS NULL AND failed_at IS NULL
                           AND (topic = CAST(:only AS text) OR CAST(:only AS text) IS NULL AND topic <> ALL (CAST(:resting AS text[])))
@@ -228,7 +229,7 @@ class Relay:
         if ids:
             await conn.execute(
                 # Whoever waits for the disk here holds up the next batch; what a server that dies forgets is sent again.
-                text(f"""
+                statement(f"""
                     UPDATE bus.outbox SET sent_at = clock_timestamp() WHERE id = ANY (CAST(:ids AS bigint[]))
                     RETURNING {UNHURRIED}
                 """),
@@ -247,7 +248,7 @@ class Relay:
         """Drop rows sent long ago, a slice at a time."""
         async with self._engine.begin() as conn:
             result = await conn.execute(
-                text("""
+                statement("""
                     DELETE FROM bus.outbox WHERE id IN (
                         SELECT id FROM bus.outbox WHERE sent_at < now() - make_interval(days => :days)
                         LIMIT 10000 FOR UPDATE SKIP LOCKED)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
@@ -37,7 +38,7 @@ from shared.phase.workers import (
     earliest_by_portfolio,
 )
 from shared.telemetry import BATCH_SECONDS, COMPLETED, log_context, logger, span
-from shared.work import Batch, MissingUnit, UnitKey, Work
+from shared.work import Batch, UnitKey, Work
 
 log = logger(__name__)
 
@@ -84,9 +85,14 @@ class PhaseRunner:
 
     async def _run(self, work: Work) -> int:
         deadline = time.monotonic() + RUN_SECONDS
-        async with self._engine.connect() as conn:
-            alone = await ledger.find_unreleased(conn, self.phase, work.portfolios, times=SUSPICIOUS_DEATHS)
         bounds = work.first, work.last
+        # What woke us was committed before this look. With nothing to do and nobody to tell, leases would be written for nothing.
+        async with self._engine.connect() as conn:
+            ready, unreleased = await ledger.look(conn, self.phase, work.portfolios, *bounds)
+        if not ready and not unreleased:
+            return 0
+        deaths = sorted((times, p) for p, times in unreleased.items() if times >= SUSPICIOUS_DEATHS)
+        alone = [portfolio for _, portfolio in deaths]
         done = await self._run_leased([p for p in work.portfolios if p not in set(alone)], bounds, deadline)
         for at, portfolio in enumerate(alone):
             if at and time.monotonic() > deadline:
@@ -97,12 +103,9 @@ class PhaseRunner:
         return done
 
     async def _run_leased(self, wanted: Sequence[UUID], bounds: Bounds, deadline: float) -> int:
+        if not wanted:
+            return 0
         owner, cutoff = uuid4().hex, Cutoff()
-        async with self._engine.connect() as conn:
-            # What woke us was committed before this look. With nothing to do and nobody to tell, leases would be written for nothing.
-            ready = await ledger.ready(conn, self.phase, wanted, *bounds)
-            if not ready and await ledger.are_released(conn, self.phase, wanted):
-                return 0
         async with self._engine.begin() as conn:
             held = await ledger.acquire(conn, self.phase, wanted, owner)
         failpoint("phase.after_lease")
@@ -139,9 +142,9 @@ class PhaseRunner:
             if lease.deaths >= SUSPICIOUS_DEATHS:
                 async with snapshot(self._engine) as conn:
                     with using_calendar(await closures.find_closures(conn)):
-                        found = await self._next(conn, [lease.portfolio_id], bounds, set(), lease.deaths - 1)
+                        found = await self._next(conn, [lease.portfolio_id], bounds, (), lease.deaths - 1)
                 if found is not None:
-                    failures.parts.append((found[0], DIED.format(deaths=lease.deaths)))
+                    failures.parts.append((found.batch, DIED.format(deaths=lease.deaths)))
         await failures.record(self._engine, self.phase)
 
     async def _drain(
@@ -149,7 +152,7 @@ class PhaseRunner:
     ) -> tuple[int, bool]:
         """Batch after batch, each in a snapshot of its own, until nothing is ready that was not tried at this revision, or until
         the deadline. Returns how many units were raised, and whether nothing is left."""
-        attempted: set[MissingUnit] = set()
+        attempted: list[Batch] = []
         failures = Failures()
         done = 0
         try:
@@ -162,16 +165,18 @@ class PhaseRunner:
                     return done, True
                 if attempted and time.monotonic() > deadline:
                     return done, False
-                batch, share = found
-                async with room.for_batch(self._worker, share) as given:
+                async with room.for_batch(self._worker, found.share) as given:
                     if not given:
                         return done, False
                     with using_calendar(days):
-                        raised = await self._bisect_on_failure(batch, attempted, failures, cutoff)
+                        raised = await self._bisect_on_failure(found.batch, attempted, failures, cutoff)
                 progress.report()
-                done += raised
+                done += len(raised.keys)
                 if raised:
                     self._wake()
+                if found.is_whole and raised.settles(found.batch):
+                    # What becomes ready after it has a message of its own, and who comes with it while we hold the lease leaves word.
+                    return done, True
         finally:
             # At the end: completing the portfolio's other units takes its failures for past ones.
             await failures.record(self._engine, self.phase)
@@ -181,15 +186,15 @@ class PhaseRunner:
         conn: AsyncConnection,
         portfolios: Sequence[UUID],
         bounds: Bounds,
-        attempted: set[MissingUnit],
+        attempted: Sequence[Batch],
         deaths: int,
-    ) -> tuple[Batch, float] | None:
-        units = await ledger.ready(conn, self.phase, portfolios, *bounds)
+    ) -> batches.NextBatch | None:
+        units = await ledger.find_ready(conn, self.phase, portfolios, *bounds)
         return await batches.next_batch(conn, self.phase, units, self._clock.calendar(), attempted, deaths)
 
     async def _bisect_on_failure(
-        self, batch: Batch, attempted: set[MissingUnit], failures: Failures, cutoff: Cutoff
-    ) -> int:
+        self, batch: Batch, attempted: list[Batch], failures: Failures, cutoff: Cutoff
+    ) -> Completed:
         """Run a batch; on permanent failure bisect it, so that one bad portfolio, or one bad session of it, fails alone.
 
         In a chain nothing behind what failed is ready, so there the later half is found to be empty.
@@ -205,8 +210,8 @@ class PhaseRunner:
                         raised = await self._execute(batch, attempted)
             except BatchWithdrawn as withdrawn:
                 log.info("batch_withdrawn", reason=str(withdrawn))
-                attempted.update(batch.units)
-                return 0
+                attempted.append(batch)
+                return Completed({})
             except Exception as problem:
                 if is_transient(problem):
                     raise
@@ -216,31 +221,28 @@ class PhaseRunner:
                     # The first with its traceback: where many fail, they mostly fail alike.
                     log.exception("batch_failed", error=str(problem)[:2000], exc_info=not failures.parts)
             else:
-                for quality in ("complete", "partial"):
-                    count = sum(1 for known in raised.quality.values() if known == quality)
+                for quality, count in Counter(raised.quality.values()).items():
                     COMPLETED.labels(self.phase.value, quality).inc(count)
                 log.info("batch_done", units=len(batch), raised=len(raised.keys))
-                return len(raised.keys)
+                return raised
         if halves is None:
-            attempted.update(batch.units)
+            attempted.append(batch)
             failures.parts.append((batch, error))
-            return 0
+            return Completed({})
         done = await self._bisect_on_failure(halves[0], attempted, failures, cutoff)
-        done += await self._bisect_on_failure(halves[1], attempted, failures, cutoff)
+        done |= await self._bisect_on_failure(halves[1], attempted, failures, cutoff)
         failures.merge(batch, halves)
         return done
 
-    async def _execute(self, batch: Batch, attempted: set[MissingUnit]) -> Completed:
+    async def _execute(self, batch: Batch, attempted: list[Batch]) -> Completed:
         worker = self._worker
         if not isinstance(worker, BatchWorker):
             return await self._compute(worker, batch, attempted)
-        attempted.update(batch.units)
+        attempted.append(batch)
         with BATCH_SECONDS.labels(self.phase.value, "all").time():
             return await worker.run_batch(batch)
 
-    async def _compute(
-        self, worker: PhaseWorker[InputsT, ResultsT], batch: Batch, attempted: set[MissingUnit]
-    ) -> Completed:
+    async def _compute(self, worker: PhaseWorker[InputsT, ResultsT], batch: Batch, attempted: list[Batch]) -> Completed:
         async with self._turns, self._engine.begin() as conn, contextlib.AsyncExitStack() as calendar:
             if isinstance(worker, LocksSharedInputs):
                 await worker.lock_inputs(conn, batch)
@@ -253,7 +255,7 @@ class PhaseRunner:
                     if current is None:
                         return Completed({})
                     # Not the batch that was asked for: what fell out of it meanwhile is to be looked at again.
-                    attempted.update(current.units)
+                    attempted.append(current)
                     inputs = await worker.load(view, current)
             failpoint("phase.before_compute")
             with BATCH_SECONDS.labels(self.phase.value, "compute").time():

@@ -29,7 +29,7 @@ from services.coordinator.control.unit_runs import refresh_all
 from shared import ledger
 from shared.clock import Clock
 from shared.db.engine import acquire_commit_order_lock, create_engine, next_change_seq
-from shared.ledger import completion, schedule
+from shared.ledger import schedule
 from shared.ledger.model import Outcome
 from shared.market.calendar import calendar
 from shared.telemetry import configure_logging
@@ -193,7 +193,7 @@ async def what_is_missing(coordinator: AsyncEngine, calls: int, lacking: int) ->
     async def of_one(number: int) -> None:
         async with coordinator.begin() as conn:
             one = [identity(1 + number % lacking)]
-            assert await completion.ready(conn, Phase.INGEST, one, None, None), "nothing is missing"
+            assert await ledger.ready(conn, Phase.INGEST, one, None, None), "nothing is missing"
 
     found = []
     for what, call in (("counted", holes), ("to be asked for, of a phase", candidates), ("of one portfolio", of_one)):
@@ -217,7 +217,7 @@ async def a_night(admin: AsyncEngine, coordinator: AsyncEngine, portfolios: int,
             some = [identity(number) for number in range(start, min(start + 250, portfolios + 1))]
             async with admin.begin() as conn:
                 await databases.act_as(conn, phase.value)
-                due = await completion.ready(conn, phase, some, None, None)
+                due = await ledger.ready(conn, phase, some, None, None)
                 done = await ledger.complete(conn, phase, dict.fromkeys(due, Outcome("complete", 1.0, [])))
                 completed += len(done.revision)
     assert completed == (portfolios + lacking) * len(Phase), completed

@@ -23,6 +23,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from deploy.embedded import postgres as embedded_postgres
+from shared.collection import collect_rarely
 from shared.db.engine import create_engine
 from shared.events.envelope import WorkEvent
 from shared.ledger import Completed, Outcome
@@ -110,13 +111,16 @@ async def ours(admin: AsyncEngine, wire: toy.Wire, portfolios: int, days: Sequen
         await wire.announce(*created[first : first + EVENT_PORTFOLIOS], sessions=days)
     async with admin.connect() as conn:
         await conn.execution_options(isolation_level="AUTOCOMMIT")
-        missing = text("SELECT EXISTS (SELECT 1 FROM ledger.units WHERE completed_revision < required_revision)")
-        while await conn.scalar(missing):
+        while await conn.scalar(MISSING):
             assert time.perf_counter() - start < WITHIN_SECONDS, "the steps did not end"
             await asyncio.sleep(POLL_SECONDS)
     return time.perf_counter() - start
 
 
+# By the index of what is missing, as services ask: a look through the whole table took a fifth of one processor, which was counted as ours.
+MISSING = text("""
+    SELECT EXISTS (SELECT 1 FROM ledger.units WHERE phase = 'risk' AND completed_revision < required_revision AND blocked_reason IS NULL)
+""")
 STEPS = """
     CREATE SCHEMA plain;
     CREATE TABLE plain.steps (portfolio_id uuid, session date, step smallint, done_at timestamptz,
@@ -198,6 +202,8 @@ def servers() -> Iterator[tuple[databases.Server, TestBroker]]:
 def run(portfolios: int, sessions: int) -> Found:
     # A line for each batch, as services write it, is work that both sides would not have alike.
     configure_logging("bench", level="WARNING")
+    # As the processes of the services do, and for both sides, which are one process here.
+    collect_rarely()
     with servers() as (server, broker):
         mine, theirs = asyncio.run(both(server, broker, portfolios, sessions))
     ratios = [one / other for one, other in zip(mine, theirs, strict=True)]

@@ -76,8 +76,8 @@ MUTATIONS = (
     ),
     Mutation(
         "a unit is ready whatever became of its upstream",
-        "shared/ledger/completion.py",
-        (("WHERE up.portfolio_id IS NULL OR up.completed_revision < up.required_revision", "WHERE false"),),
+        "shared/ledger/readiness.py",
+        (("SELECT up.completed_revision >= up.required_revision FROM", "SELECT true FROM"),),
         "tests/stateful/test_ledger_machine.py::test_any_life_ends_with_every_figure_as_todays_inputs_give_it",
     ),
     Mutation(

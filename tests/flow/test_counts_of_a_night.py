@@ -29,9 +29,9 @@ EVENING, NIGHT = date(2020, 12, 30), date(2020, 12, 31)
 FEW, MANY, LOTS = 6, 60, 5
 SYMBOLS = ["AAPL", "MSFT", "JPM", "JNJ", "PG", "WMT", "HD", "KO", "PFE", "BAC", "XOM", "GE"]
 # At most so many statements of a phase's handlers in a night of one batch, with what begins and commits transactions left out: a tenth
-# more than was counted (51, 38, 26 and 37). That a phase is woken once more and finds nothing to do makes `LOOK` of difference.
-MOST = {"ingest": 56, "factors": 42, "snapshots": 29, "risk": 45}
-LOOK = 8
+# more than was counted (49, 36, 24 and 34). That a phase is woken once more and finds nothing to do makes `LOOK` of difference.
+MOST = {"ingest": 53, "factors": 39, "snapshots": 26, "risk": 37}
+LOOK = 2
 # One for each of what fell due, ingest, factors, snapshots and risk.
 MESSAGES = 5
 # So many portfolios that two partitions have enough each, whatever their ids are.

@@ -142,12 +142,11 @@ async def test_a_lease_that_ran_out_is_a_death_and_one_that_was_given_back_is_no
 ) -> None:
     await ledger.release(db, PHASE, [lease for lease in held if lease.portfolio_id == b], "one")
     await _expire(db)
-    assert await ledger.find_unreleased(db, PHASE, [a, b], times=1) == [a]
+    assert (await ledger.look(db, PHASE, [a, b], None, None)).unreleased == {a: 1}
     taken = await ledger.acquire(db, PHASE, [a, b], "two")
     assert {lease.portfolio_id: lease.deaths for lease in taken} == {a: 1, b: 0}
     await _expire(db)
-    assert await ledger.find_unreleased(db, PHASE, [a, b], times=1) == [b, a], "the fewest deaths first"
-    assert await ledger.find_unreleased(db, PHASE, [a, b], times=2) == [a]
+    assert (await ledger.look(db, PHASE, [a, b], None, None)).unreleased == {a: 2, b: 1}
     again = await ledger.acquire(db, PHASE, [a], "three")
     assert [lease.deaths for lease in again] == [2]
     runs = await db.scalar(
@@ -155,7 +154,7 @@ async def test_a_lease_that_ran_out_is_a_death_and_one_that_was_given_back_is_no
     )
     assert runs == 1, "only the first is counted as a run here: the others with what was being done"
     await ledger.release(db, PHASE, again, "three")
-    assert await ledger.find_unreleased(db, PHASE, [a], times=1) == []
+    assert (await ledger.look(db, PHASE, [a], None, None)).unreleased == {}
 
 
 async def test_renewing_keeps_a_lease_alive(db: AsyncConnection, held: list[Lease], a: UUID) -> None:

@@ -51,6 +51,29 @@ async def test_units_are_completed_by_their_keys_however_few_the_planner_expects
     assert 0 < sum(_rows_read(plan[0]["Plan"])) <= 2 * len(batch), "once to lock them, once to write them"
 
 
+async def test_units_above_ready_ones_are_looked_up_by_their_keys(db: AsyncConnection) -> None:
+    """Of a batch among many portfolios: each of its units once, and one of each phase above."""
+    portfolios = [uuid4() for _ in range(1000)]
+    revision = await add(db, portfolios, SESSIONS[:1])
+    await db.execute(text("RESET ROLE"))
+    for phase in (Phase.INGEST, Phase.FACTORS, Phase.SNAPSHOTS):
+        units = {MissingUnit(portfolio, SESSIONS[0], revision): Outcome() for portfolio in portfolios}
+        assert len((await ledger.complete(db, phase, units)).keys) == len(portfolios)
+    await db.exec_driver_sql("ANALYZE ledger.units")
+    await act_as(db, "risk")
+    asked: list[tuple[str, Sequence[Any]]] = []
+
+    def note(_conn: object, _cursor: object, statement: str, parameters: Sequence[Any], *_: object) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(db.sync_connection, "before_cursor_execute", note)
+    assert len(await ledger.find_ready(db, Phase.RISK, portfolios[:250], SESSIONS[0], SESSIONS[0])) == 250
+    event.remove(db.sync_connection, "before_cursor_execute", note)
+    ((statement, parameters),) = asked
+    plan = (await db.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", tuple(parameters))).scalar_one()
+    assert 0 < sum(_rows_read(plan[0]["Plan"])) <= 3 * 250
+
+
 async def test_what_units_lack_is_read_portfolio_by_portfolio(db: AsyncConnection) -> None:
     """All portfolios' partial units are of the same few sessions, and stand beside each other in the index of those."""
     portfolios = [uuid4() for _ in range(1000)]

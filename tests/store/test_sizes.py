@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.db import sizes
 from shared.market.calendar import calendar
 from shared.phase import batches
-from shared.work import MAX_ROWS, MissingUnit, Phase, Size, cut, rows_per_session
+from shared.work import MAX_ROWS, MissingUnit, Phase, Size, cut, group_units, rows_per_session
 
 SESSION = date(2020, 12, 30)
 PORTFOLIOS = [UUID(int=number) for number in range(1, 9)]
@@ -63,8 +63,7 @@ async def fill(db: AsyncConnection) -> dict[UUID, list[tuple[str, str | None]]]:
 @pytest.mark.parametrize("phase", [Phase.RISK, Phase.SNAPSHOTS])
 async def test_sizes_are_those_of_the_lots(db: AsyncConnection, phase: Phase) -> None:
     held = await fill(db)
-    units = [MissingUnit(portfolio, SESSION, 1) for portfolio in PORTFOLIOS]
-    found = await sizes.read(db, phase, units)
+    found = await sizes.read(db, phase, PORTFOLIOS, SESSION, SESSION)
 
     rows = await db.execute(text("SELECT s, hashtext(s) FROM unnest(CAST(:symbols AS text[])) s"), {"symbols": SYMBOLS})
     hashes = {row.s: row.hashtext for row in rows}
@@ -88,7 +87,7 @@ async def test_prices_are_looked_for_once_a_symbol(db: AsyncConnection) -> None:
         asked.append((statement, parameters))
 
     event.listen(db.sync_connection, "before_cursor_execute", note)
-    await sizes.read(db, Phase.RISK, [MissingUnit(portfolio, SESSION, 1) for portfolio in PORTFOLIOS])
+    await sizes.read(db, Phase.RISK, PORTFOLIOS, SESSION, SESSION)
     event.remove(db.sync_connection, "before_cursor_execute", note)
     ((statement, parameters),) = asked
     # Looks are counted, so by nested loops, over what is there now, whatever the statistics of the day would choose.
@@ -108,7 +107,7 @@ async def test_prices_are_looked_for_only_where_a_batch_might_not_fit(
     """And what is cut is the same: the bound says of all that they fit, or is not gone by."""
     await fill(db)
     units = [MissingUnit(portfolio, SESSION, 1) for portfolio in PORTFOLIOS]
-    exact = rows_per_session(Phase.RISK, await sizes.read(db, Phase.RISK, units))
+    exact = rows_per_session(Phase.RISK, await sizes.read(db, Phase.RISK, PORTFOLIOS, SESSION, SESSION))
     monkeypatch.setattr(batches, "MAX_ROWS", {**MAX_ROWS, Phase.RISK: most})
     looked: list[bool] = []
 
@@ -116,11 +115,11 @@ async def test_prices_are_looked_for_only_where_a_batch_might_not_fit(
         looked.extend(value for value in parameters if isinstance(value, bool))
 
     event.listen(db.sync_connection, "before_cursor_execute", note)
-    found = await batches.next_batch(db, Phase.RISK, units, calendar(), set(), 0)
+    found = await batches.next_batch(db, Phase.RISK, group_units(units), calendar(), (), 0)
     event.remove(db.sync_connection, "before_cursor_execute", note)
     assert looked == looks
     assert found is not None
-    assert found[0] == cut(units, [SESSION], rows=exact, max_rows=most)[0]
+    assert found[0] == cut(group_units(units), [SESSION], rows=exact, max_rows=most)[0]
     assert found[1] >= exact(found[0].portfolios) / most
 
 
@@ -142,6 +141,6 @@ async def test_risk_begins_before_all_facts_of_a_long_history_are_there(
     monkeypatch.setattr(batches, "FACTS_AT_A_TIME", 4)
     days = calendar().between(calendar().back(SESSION, 9), SESSION)
     units = [MissingUnit(portfolio, day, 1) for portfolio in PORTFOLIOS[:held_by] for day in days]
-    found = await batches.next_batch(db, phase, units, calendar(), set(), 0)
+    found = await batches.next_batch(db, phase, group_units(units), calendar(), (), 0)
     assert found is not None
     assert (list(found[0].sessions), len(found[0].portfolios)) == (days[:sessions], held_by)

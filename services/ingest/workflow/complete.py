@@ -20,7 +20,7 @@ from shared.market.registry import LOOKBACK, PROXY_SYMBOLS
 from shared.messaging import outbox
 from shared.messaging.failpoints import failpoint
 from shared.telemetry import logger
-from shared.work import Phase, UnitKey, cut
+from shared.work import Phase, UnitKey, cut, group_units
 
 log = logger(__name__)
 
@@ -130,7 +130,9 @@ class Completer:
             short = await readiness.count_absences(conn, portfolios, lookbacks[sessions[0]], sessions[-1])
         units = [*found.known, *found.overdue]
         done = Completed({})
-        for part in cut(units, sessions, rows=lambda ids: sum(short.get(id_, 0) for id_ in ids), max_rows=MAX_SHORT):
+        for part in cut(
+            group_units(units), sessions, rows=lambda ids: sum(short.get(id_, 0) for id_ in ids), max_rows=MAX_SHORT
+        ):
             # In a thread, and encoded: in a process that computes much else it is most of what others would wait for.
             async with snapshot(self._engine) as conn:
                 ahead = await assess_ahead(conn, list(part.units), lookbacks)

@@ -23,7 +23,7 @@ from shared.db.engine import acquire_commit_order_lock, create_engine, next_chan
 from shared.ledger import Completed
 from shared.market.calendar import calendar, exchange_calendar
 from shared.market.registry import PROXY_SYMBOLS, REFERENCE_ETFS
-from shared.work import Phase, Work, cut
+from shared.work import Phase, Work, cut, group_units
 from tests.support import databases
 from tests.support.databases import Database, Server
 from tests.support.ledger import missing_within
@@ -152,7 +152,7 @@ class Ingest:
         if not units:
             return []
         sessions = DAYS.between(min(u.session for u in units), max(u.session for u in units))
-        return [await self.worker.run_batch(batch) for batch in cut(units, sessions)]
+        return [await self.worker.run_batch(batch) for batch in cut(group_units(units), sessions)]
 
     async def rows(self, statement: str, **parameters: Any) -> list[Any]:
         async with self.admin.connect() as conn:

@@ -24,6 +24,7 @@ from shared.work import (
     UnitKey,
     Work,
     cut,
+    group_units,
     rectangles,
     rows_per_session,
 )
@@ -43,7 +44,7 @@ dues = st.lists(
 def test_every_unit_falls_into_one_rectangle_within_the_limits(
     units: list[MissingUnit], max_units: int, max_portfolios: int, seed: int
 ) -> None:
-    batches = cut(units, SESSIONS, max_units=max_units, max_portfolios=max_portfolios)
+    batches = cut(group_units(units), SESSIONS, max_units=max_units, max_portfolios=max_portfolios)
     assert Counter(unit for batch in batches for unit in batch.units) == Counter(units)
     for batch in batches:
         assert len(batch) <= max_units
@@ -55,19 +56,19 @@ def test_every_unit_falls_into_one_rectangle_within_the_limits(
     # The order in which units arrive decides nothing.
     shuffled = list(units)
     random.Random(seed).shuffle(shuffled)
-    assert cut(shuffled, SESSIONS, max_units=max_units, max_portfolios=max_portfolios) == batches
+    assert cut(group_units(shuffled), SESSIONS, max_units=max_units, max_portfolios=max_portfolios) == batches
 
 
 @given(units=dues)
 def test_oldest_sessions_come_first(units: list[MissingUnit]) -> None:
-    firsts = [batch.first for batch in cut(units, SESSIONS)]
+    firsts = [batch.first for batch in cut(group_units(units), SESSIONS)]
     assert firsts == sorted(firsts)
 
 
 @given(units=dues)
 def test_a_portfolio_never_has_two_rectangles_that_could_be_one(units: list[MissingUnit]) -> None:
     taken: dict[UUID, list[tuple[date, date]]] = {}
-    for batch in cut(units, SESSIONS):
+    for batch in cut(group_units(units), SESSIONS):
         for portfolio in batch.portfolios:
             taken.setdefault(portfolio, []).append((batch.first, batch.last))
     for ranges in taken.values():
@@ -78,11 +79,13 @@ def test_a_portfolio_never_has_two_rectangles_that_could_be_one(units: list[Miss
 def test_the_limits_of_a_handler_call_are_the_designs() -> None:
     sessions = [date(2000, 1, 3) + timedelta(days=n) for n in range(6_000)]
     portfolios = [UUID(int=n) for n in range(1, 301)]
-    long = cut([MissingUnit(portfolios[0], session, 1) for session in sessions], sessions)
+    long = cut(group_units([MissingUnit(portfolios[0], session, 1) for session in sessions]), sessions)
     assert [len(batch) for batch in long] == [MAX_UNITS, 1_000]
-    wide = cut([MissingUnit(portfolio, sessions[0], 1) for portfolio in portfolios], sessions)
+    wide = cut(group_units([MissingUnit(portfolio, sessions[0], 1) for portfolio in portfolios]), sessions)
     assert [len(batch.portfolios) for batch in wide] == [MAX_PORTFOLIOS, 50]
-    both = cut([MissingUnit(p, session, 1) for p in portfolios[:40] for session in sessions[:500]], sessions)
+    both = cut(
+        group_units([MissingUnit(p, session, 1) for p in portfolios[:40] for session in sessions[:500]]), sessions
+    )
     assert [len(batch) for batch in both] == [MAX_UNITS] * 4
 
 
@@ -141,7 +144,7 @@ def test_pieces_are_within_what_they_may_cost_or_one_session_of_one_portfolio(
     units: list[MissingUnit], held: list[Size], phase: Phase, most: int, max_units: int
 ) -> None:
     cost = rows_per_session(phase, dict(zip(PORTFOLIOS, held, strict=True)))
-    batches = cut(units, SESSIONS, max_units=max_units, rows=cost, max_rows=most)
+    batches = cut(group_units(units), SESSIONS, max_units=max_units, rows=cost, max_rows=most)
     assert Counter(unit for batch in batches for unit in batch.units) == Counter(units)
     for batch in batches:
         assert len(batch) <= max_units
@@ -159,7 +162,7 @@ def test_what_costs_little_is_cut_as_if_it_cost_nothing(
     units: list[MissingUnit], held: list[Size], phase: Phase
 ) -> None:
     cost = rows_per_session(phase, dict(zip(PORTFOLIOS, held, strict=True)))
-    assert cut(units, SESSIONS, rows=cost, max_rows=MAX_ROWS[phase]) == cut(units, SESSIONS)
+    assert cut(group_units(units), SESSIONS, rows=cost, max_rows=MAX_ROWS[phase]) == cut(group_units(units), SESSIONS)
 
 
 def test_what_a_phase_is_bounded_by() -> None:
@@ -172,5 +175,7 @@ def test_what_a_phase_is_bounded_by() -> None:
 def test_a_large_portfolio_is_cut_by_sessions_that_fit() -> None:
     cost = rows_per_session(Phase.SNAPSHOTS, {PORTFOLIOS[0]: Size(20_000, frozenset({1}))})
     sessions = [date(2000, 1, 3) + timedelta(days=n) for n in range(505)]
-    batches = cut([MissingUnit(PORTFOLIOS[0], s, 1) for s in sessions], sessions, rows=cost, max_rows=500_000)
+    batches = cut(
+        group_units([MissingUnit(PORTFOLIOS[0], s, 1) for s in sessions]), sessions, rows=cost, max_rows=500_000
+    )
     assert [len(batch) for batch in batches] == [25] * 20 + [5]
