@@ -231,12 +231,8 @@ def _check_version(data: Path, binaries: Path) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """Nothing of ours: PGDATA, PGPORT or PGOPTIONS of a developer's shell would steer the server.
-
-    What a connection's process has freed it gives back: glibc would keep the more, the more there ever was. A tenth of the server's memory.
-    """
-    path = os.environ.get("PATH", "/usr/bin:/bin")
-    return {"PATH": path, "LC_ALL": "C", "TZ": "UTC", "MALLOC_TRIM_THRESHOLD_": "131072"}
+    """Nothing of ours: PGDATA, PGPORT or PGOPTIONS of a developer's shell would steer the server."""
+    return {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", "TZ": "UTC"}
 
 
 def _start(

@@ -15,7 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from deploy.embedded import beside, computing, postgres
+from deploy.embedded import beside, computing
 
 ARENAS = """
 import ctypes, os, tempfile, threading
@@ -49,33 +49,6 @@ def arenas(first: str, **environment: str) -> int:
 def test_threads_share_two_arenas_unless_the_user_says_how_many() -> None:
     assert arenas("import deploy") <= 2 < arenas("pass")
     assert arenas("import deploy", MALLOC_ARENA_MAX="5") == 5
-
-
-FREED = """
-import os, threading
-{first}
-def resident():
-    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-def work():
-    bytearray(30 << 20)  # as soon as it is freed, glibc would take as much from its own heaps, and keep twice that
-    kept = [bytearray(1 << 20) for _ in range(40)]
-before = resident()
-thread = threading.Thread(target=work)
-thread.start()
-thread.join()
-print((resident() - before) >> 20)
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc" or sys.platform != "linux", reason="of glibc, and of Linux")
-def test_what_a_thread_has_freed_goes_back_to_the_system() -> None:
-    def kept(first: str) -> int:
-        command = [sys.executable, "-c", FREED.format(first=first)]
-        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-
-    assert kept("import deploy") <= 8
-    assert kept("pass") >= 30
-    assert "MALLOC_TRIM_THRESHOLD_" in postgres._environment(), "a connection's process does so too"
 
 
 WITHOUT_PANDAS = """
@@ -113,7 +86,7 @@ def test_a_price_file_is_read_without_pandas(tmp_path: Path, kind: str) -> None:
 
 LOADED_BY_A_START = """
 import importlib, sys, uvicorn
-from deploy.embedded import beside, computing, postgres
+from deploy.embedded import beside, computing
 from deploy.embedded.choices import settings_of
 from deploy.embedded.composition import create_app
 from shared.db.roles import PHASE_SERVICES
