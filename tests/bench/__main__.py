@@ -90,6 +90,7 @@ PARTS: Mapping[str, Part] = {
         "a night shared by 1, 2 and 4 replicas of each computing service on Apache Kafka; one of each killed",
         {"portfolios": 2000},
         {"portfolios": 1000},
+        {"portfolios": 1000},
     ),
     "latency": Part(
         "latency:run",
