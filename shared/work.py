@@ -46,7 +46,8 @@ CHAINED: frozenset[Phase] = frozenset({Phase.SNAPSHOTS})
 
 
 # What one computation makes at most, in rows of the phase (`rows_per_session`): it bounds a batch's memory and its time, which
-# units do not, because one unit may be one lot or fifty thousand. Measured: docs/decisions/0069-room-for-batches.md.
+# units do not, because one unit may be one lot or fifty thousand. Measured: docs/decisions/0069-room-for-batches.md, and of
+# facts 0099.
 MAX_ROWS: Mapping[Phase, int] = {
     Phase.INGEST: 500_000,
     Phase.FACTORS: 62_500,

@@ -182,8 +182,11 @@ def _check(state: Path, values: Mapping[str, Any]) -> None:
 
 def load() -> None:
     """What the services need, and what else they would load when they start: after the fork each process would do it for itself."""
-    for name in (*(f"services.{service}.app" for service in PHASE_SERVICES), *LOADED_BY_A_START):
-        importlib.import_module(name)
+    for service in PHASE_SERVICES:
+        importlib.import_module(f"services.{service}.app")
+    for name in LOADED_BY_A_START:
+        with contextlib.suppress(ImportError):  # their own affair, and of another version they may be elsewhere
+            importlib.import_module(name)
 
 
 def main(directory: str, port: str, parent: str, check: str = "") -> None:
@@ -191,10 +194,8 @@ def main(directory: str, port: str, parent: str, check: str = "") -> None:
     gc.disable()  # as in the first process (`deploy.embedded.run`)
     state = Path(directory)
     load()
-    listener = beside.listen_later(int(port))
 
     def compute_beside(own: socket.socket, forked_from: int) -> None:
-        listener.close()
         given = _wait_for_instructions(instructions_file(state), forked_from)
         with _log(state, given["log_limit"], "-".join(beside.SERVICES)):
             asyncio.run(_run(given, beside.SERVICES, own, forked_from))
@@ -204,6 +205,8 @@ def main(directory: str, port: str, parent: str, check: str = "") -> None:
     if check:
         _check(state, json.loads(check))
     given = _wait_for_instructions(instructions_file(state), int(parent))
+    # After the verdict: of a port that was taken meanwhile whoever started us makes another try, of an end before the verdict none.
+    listener = beside.listen_later(int(port))
     here = [service for service in PHASE_SERVICES if service not in beside.SERVICES]
     with _log(state, given["log_limit"], "computation"):
         asyncio.run(_run(given, here, listener, int(parent), forked))

@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,6 +21,7 @@ from typing import Any
 
 from tests.bench import measured
 from tests.bench.measured import Found, Measured
+from tests.bench.parts import COMMAND, run_part
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,6 @@ PARTS: Mapping[str, Part] = {
         {"sessions": 125},
     ),
 }
-COMMAND = ("-m", "tests.bench")
 PAPER = "write the figures there as a table in Markdown, with the facts of the machine"
 
 
@@ -121,7 +120,11 @@ def parser() -> argparse.ArgumentParser:
     )
     found.add_argument("--json", type=Path, metavar="FILE", dest="whole", help="of every benchmark, as one document")
     found.add_argument("--markdown", type=Path, metavar="FILE", dest="paper", help=PAPER)
-    found.add_argument("--full", action="store_true", help="every benchmark at its own sizes, and the long ones too")
+    found.add_argument(
+        "--full",
+        action="store_true",
+        help="at the sizes that goals name, and the long ones too; of all",
+    )
     parts = found.add_subparsers(dest="benchmark", metavar=f"{{{','.join(PARTS)}}}")
     _count.__name__ = "number of at least 1"
     for name, part in PARTS.items():
@@ -145,6 +148,9 @@ def main(given: Sequence[str]) -> int:
     # As by Ctrl-C: servers that were started are stopped.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     facts = measured.machine()
+    if alone and asked.full:
+        sys.stderr.write("--full is of all benchmarks; give the one its sizes, which --help tells\n")
+        return 2
     if not alone:
         return _everything(facts, asked.whole, asked.paper, full=asked.full)
     part = PARTS[asked.benchmark]
@@ -176,7 +182,7 @@ def _everything(facts: Mapping[str, Any], file: Path | None, paper: Path | None,
             sizes = [word for size, number in given.items() for word in (f"--{size}", str(number))]
             command = [sys.executable, *COMMAND, name, *sizes, "--figures", str(written)]
             began, worked = time.monotonic(), _processor_time()
-            code = min(1, abs(_run(command)))
+            code = min(1, abs(run_part(command)))
             took, used = time.monotonic() - began, _processor_time() - worked
             sys.stdout.write(f"    {name} took {took:.0f} s, and {used:.0f} s of processor time\n")
             sys.stdout.flush()
@@ -192,17 +198,6 @@ def _everything(facts: Mapping[str, Any], file: Path | None, paper: Path | None,
     if paper is not None:
         paper.write_text(page)
     return worst
-
-
-def _run(command: Sequence[str]) -> int:
-    """Its exit code. Whoever interrupts us waits until it has stopped the servers that it started."""
-    process = subprocess.Popen(command)
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        process.terminate()
-        process.wait(60)
-        raise
 
 
 def _processor_time() -> float:

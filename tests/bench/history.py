@@ -200,8 +200,8 @@ async def corrected_close(ran: Stage, portfolios: int, sessions: int, back: int)
         again=seconds / units,
         units=units,
         noticed=noticed,
-        required=(seconds - noticed) / units,
         # The portfolio that asks is computed with the others.
+        required=(seconds - noticed) / (units + len(RESTATED) * (back + 1)),
         empty=empty / (units + len(RESTATED) * (back + 1)),
     )
 

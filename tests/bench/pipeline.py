@@ -173,7 +173,7 @@ async def wait_complete(
                     f"{lacking} units are not complete, {blocked} are blocked; {there} of {units} on {session}"
                 )
             if appears:
-                # The count reads everything: not ten times a second.
+                # The count reads everything: not as often.
                 await asyncio.sleep(1.0)
         await asyncio.sleep(POLL_SECONDS)
 
@@ -240,11 +240,16 @@ def _statements_apart(leadline: Pipeline) -> int:
     return 0 if leadline.apart is None else sum(leadline.apart.ask("statements"))
 
 
+def universe(portfolios: int) -> list[str]:
+    """What so many portfolios hold."""
+    return MANY_SYMBOLS if portfolios >= MANY_PORTFOLIOS else SYMBOLS
+
+
 async def night(portfolios: int, times: int) -> Run:
     """New sessions of portfolios of 30 positions each out of 500 symbols (2,000 from 5,000 portfolios on), which hold one session
     before them; one after the other, `times` of them."""
-    draw, universe = random.Random(1), MANY_SYMBOLS if portfolios >= MANY_PORTFOLIOS else SYMBOLS
-    books = [sorted(draw.sample(universe, HELD_AT_NIGHT)) for _ in range(portfolios)]
+    draw = random.Random(1)
+    books = [sorted(draw.sample(universe(portfolios), HELD_AT_NIGHT)) for _ in range(portfolios)]
     within = max(300.0, 0.3 * portfolios)
     nights = calendar().between(NIGHT, LAST_NIGHT)[:times]
     async with stage(sorted({symbol for book in books for symbol in book})) as ran:

@@ -28,7 +28,7 @@ REQUIRED_COVERAGE = f"""
 """Symbols a lot needs: its own, and an option's underlying; cash-like holdings need none.
 
 The stored class was decided by the classifier at import. A table of its own for each kind of symbol, and not both symbols of a lot
-beside each other: what is asked of the symbols is then asked of the tables, by their indexes.
+beside each other: made of each lot, they took longer than the lots.
 """
 
 

@@ -5,6 +5,7 @@ of the files is another one: `rerun --phase ingest` is to see what a person put 
 nothing away: what was read before is dropped only for what can be read, and until then the provider is down.
 """
 
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -230,7 +231,7 @@ def _index(prices: Prices, name: str, calendar: Calendar) -> dict[str, Bars]:
             absent = np.broadcast_to(np.nan, len(rows))
             columns = {name: prices.columns[name][rows] if name in prices.columns else absent for name in NUMBERS}
             sessions = prices.dates[rows]
-            sessions = shared.setdefault(sessions.tobytes(), sessions)
+            sessions = shared.setdefault(hashlib.sha256(sessions).digest(), sessions)
             bars[symbol] = Bars(sessions=sessions, split_adjusted=True, **columns)
     return bars
 
