@@ -105,8 +105,7 @@ def reads_once(handler: HandlerT) -> HandlerT:
 
 @asynccontextmanager
 async def handler_snapshot(context: Context) -> AsyncIterator[AsyncConnection]:
-    """The snapshot that a handler of `reads_once` reads in, or a new one. Its statements keep their plans (`snapshot`), and of a
-    request that names one portfolio see that one alone."""
+    """The snapshot that a handler of `reads_once` reads in, or a new one. Its statements keep their plans (`snapshot`)."""
     found = _view.get()
     if found is None:
         async with snapshot(context.engine, keep_plans=True) as conn:
@@ -126,8 +125,7 @@ async def on_trading_days(request: Request) -> AsyncIterator[None]:
     context, named = context_of(request), _named_portfolios(request)
     async with AsyncExitStack() as stack:
         if once := _reads_once(request):
-            alone = named[0] if len(named) == 1 else None
-            conn = await stack.enter_async_context(snapshot(context.engine, keep_plans=True, portfolio=alone))
+            conn = await stack.enter_async_context(snapshot(context.engine, keep_plans=True))
             await _look_at(conn, context, named)
             _view.set(_View(conn, stack.pop_all()))
         else:

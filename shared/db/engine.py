@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 from sqlalchemy import event, text
@@ -120,18 +119,15 @@ def _try_rested_connections(engine: AsyncEngine) -> None:
 
 
 @asynccontextmanager
-async def snapshot(
-    engine: AsyncEngine, *, keep_plans: bool = False, portfolio: UUID | None = None
-) -> AsyncIterator[AsyncConnection]:
+async def snapshot(engine: AsyncEngine, *, keep_plans: bool = False) -> AsyncIterator[AsyncConnection]:
     """One REPEATABLE READ, read-only view: revisions, inputs and price versions that belong together.
 
     keep_plans : of a request (`tenancy.confine`), whose statements read a few rows by their keys, whatever the parameters: the server
         plans each once a connection, and not at every call
-    portfolio : of a request about this one, which sees no other
     """
     async with engine.connect() as connection:
         await connection.execution_options(
-            isolation_level="REPEATABLE READ", postgresql_readonly=True, keep_plans=keep_plans, portfolio=portfolio
+            isolation_level="REPEATABLE READ", postgresql_readonly=True, keep_plans=keep_plans
         )
         async with connection.begin():
             yield connection

@@ -1,4 +1,4 @@
--- The schema as the migrations up to 0060 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
+-- The schema as the migrations up to 0059 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
 -- Comments say why in shared/db/migrations/sql/; what each table is for is in docs/schema.md.
 -- The roles are there before (shared/db/roles.py), and all of this is leadline_owner's. Foreign keys never leave a schema.
 
@@ -910,7 +910,6 @@ CREATE TRIGGER note_truncate AFTER TRUNCATE ON coordinator.portfolios FOR EACH S
 CREATE TRIGGER note_update BEFORE UPDATE ON coordinator.portfolios FOR EACH ROW WHEN (((current_setting('leadline.noted'::text, true) IS DISTINCT FROM (new.id)::text) OR (old.id <> new.id))) EXECUTE FUNCTION ledger.note_portfolio_change();
 CREATE TRIGGER ordered BEFORE INSERT OR DELETE OR UPDATE ON coordinator.portfolios FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_unordered();
 CREATE TRIGGER unseen AFTER INSERT ON coordinator.portfolios REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_seen('id');
-CREATE POLICY named ON coordinator.portfolios AS RESTRICTIVE FOR SELECT TO leadline_api USING (((id >= ( SELECT (COALESCE(NULLIF(current_setting('leadline.portfolio'::text, true), ''::text), '00000000-0000-0000-0000-000000000000'::text))::uuid AS "coalesce")) AND (id <= ( SELECT (COALESCE(NULLIF(current_setting('leadline.portfolio'::text, true), ''::text), 'ffffffff-ffff-ffff-ffff-ffffffffffff'::text))::uuid AS "coalesce"))));
 CREATE POLICY others ON coordinator.portfolios TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
 CREATE POLICY own_tenant ON coordinator.portfolios TO leadline_api USING (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to)))) WITH CHECK (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to))));
 

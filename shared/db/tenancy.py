@@ -22,7 +22,6 @@ from shared.db.begin import say_at_begin
 HOUSE: Final = UUID("00000000-0000-4000-8000-000000000001")
 """The first tenant, which every installation has. Its operators operate the installation."""
 SETTING: Final = "leadline.tenant"
-NAMED: Final = "leadline.portfolio"
 EVERYTHING: Final = "*"
 # With policies a statement of one row takes longer to plan than to run, and the server, which compares costs, never keeps its plan.
 _KEEP: Final = "SET LOCAL plan_cache_mode = 'force_generic_plan';"
@@ -129,11 +128,8 @@ def _tell(connection: Connection) -> None:
     if sight is None:
         say_at_begin(connection, "")
         return
-    options = connection.get_execution_options()
-    told = _whose_sql(EVERYTHING if sight.everything else sight.tenant)
-    if (portfolio := options.get("portfolio")) is not None:
-        told += f"SET LOCAL {NAMED} = '{UUID(str(portfolio))}';"
-    say_at_begin(connection, told + (_KEEP if options.get("keep_plans") else ""))
+    kept = connection.get_execution_options().get("keep_plans")
+    say_at_begin(connection, _whose_sql(EVERYTHING if sight.everything else sight.tenant) + (_KEEP if kept else ""))
 
 
 def _whose_sql(whose: UUID | str) -> str:

@@ -64,6 +64,6 @@ async def _events(context: Context, portfolio_id: UUID) -> AsyncGenerator[dict[s
 
 
 async def _document(context: Context, portfolio_id: UUID) -> dict[str, Any] | None:
-    async with snapshot(context.engine, keep_plans=True, portfolio=portfolio_id) as conn:
+    async with snapshot(context.engine, keep_plans=True) as conn:
         await load_closures(conn)
         return await completeness.read(conn, context.clock, portfolio_id)

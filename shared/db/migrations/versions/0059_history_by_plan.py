@@ -1,4 +1,4 @@
-"""An answer about one portfolio sees that one alone."""
+"""What is replaced is kept by statements that are planned once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ down_revision = "0058"
 branch_labels = None
 depends_on = None
 
-SQL = Path(__file__).parent.parent / "sql" / "0059_named_portfolio.sql"
+SQL = Path(__file__).parent.parent / "sql" / "0059_history_by_plan.sql"
 
 
 def upgrade() -> None:
