@@ -60,7 +60,7 @@ async def next_batch(
     sessions = days.between(min(units.sessions[0] for units in ready), max(units.sessions[-1] for units in ready))
     most_units, most_rows = max(1, MAX_UNITS >> deaths), max(1, MAX_ROWS[phase] >> deaths)
     if phase is Phase.FACTORS and len(ready) == 1:
-        most_units = min(most_units, FACTS_AT_A_TIME)
+        most_units = min(most_units, max(1, FACTS_AT_A_TIME >> deaths))
     rows = await _read_costs(conn, phase, ready, sessions, most_rows // len(sessions))
     batch = cut(ready, sessions, max_units=most_units, rows=rows, max_rows=most_rows)[0]
     share = rows(batch.portfolios) * len(batch.sessions) / MAX_ROWS[phase]
