@@ -231,7 +231,7 @@ def _index(prices: Prices, name: str, calendar: Calendar) -> dict[str, Bars]:
             absent = np.broadcast_to(np.nan, len(rows))
             columns = {name: prices.columns[name][rows] if name in prices.columns else absent for name in NUMBERS}
             sessions = prices.dates[rows]
-            sessions = shared.setdefault(hashlib.sha256(sessions.view(np.int64)).digest(), sessions)
+            sessions = shared.setdefault(hashlib.sha256(sessions.tobytes()).digest(), sessions)
             bars[symbol] = Bars(sessions=sessions, split_adjusted=True, **columns)
     return bars
 
