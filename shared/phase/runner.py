@@ -150,8 +150,8 @@ class PhaseRunner:
     async def _drain(
         self, portfolios: Sequence[UUID], bounds: Bounds, deadline: float, cutoff: Cutoff, deaths: int
     ) -> tuple[int, bool]:
-        """Batch after batch, each in a snapshot of its own, until nothing is ready that was not tried at this revision, or until
-        the deadline. Returns how many units were raised, and whether nothing is left."""
+        """Batch after batch, each in a snapshot of its own, until one was all there was and is settled, nothing is ready that was
+        not tried at this revision, or until the deadline. Returns how many units were raised, and whether nothing is left."""
         attempted: list[Batch] = []
         failures = Failures()
         done = 0
