@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared import ledger
 from shared.ledger import Outcome, schedule, shortfalls
 from shared.ledger.lacking import FEW_LACKING
+from shared.market.calendar import calendar
 from shared.work import MissingUnit, Phase
 from tests.support.databases import act_as
 from tests.support.ledger import SESSIONS, add
@@ -72,6 +73,40 @@ async def test_units_above_ready_ones_are_looked_up_by_their_keys(db: AsyncConne
     ((statement, parameters),) = asked
     plan = (await db.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", tuple(parameters))).scalar_one()
     assert 0 < sum(_rows_read(plan[0]["Plan"])) <= 3 * 250
+
+
+async def test_a_chain_is_begun_without_a_look_at_what_is_complete(db: AsyncConnection) -> None:
+    """Of years of sessions the last one is missing, and of one portfolio one in the middle is blocked, which ends its chain there."""
+    portfolios = [uuid4() for _ in range(40)]
+    days = calendar().between(calendar().back(SESSIONS[0], 100), SESSIONS[0])
+    await add(db, portfolios, days)
+    await db.execute(text("RESET ROLE"))
+    await db.execute(
+        text("""UPDATE ledger.units SET completed_revision = required_revision
+                WHERE session < :last OR phase NOT IN ('snapshots', 'risk')"""),
+        {"last": days[-1]},
+    )
+    await db.execute(
+        text("""UPDATE ledger.units SET completed_revision = 0, blocked_reason = 'failed'
+                WHERE portfolio_id = :one AND session = :day AND phase = 'snapshots'"""),
+        {"one": portfolios[0], "day": days[50]},
+    )
+    await db.exec_driver_sql("ANALYZE ledger.units")
+    await act_as(db, "snapshots")
+    asked: list[tuple[str, Sequence[Any]]] = []
+
+    def note(_conn: object, _cursor: object, statement: str, parameters: Sequence[Any], *_: object) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(db.sync_connection, "before_cursor_execute", note)
+    found = await ledger.find_ready(db, Phase.SNAPSHOTS, portfolios, None, None)
+    event.remove(db.sync_connection, "before_cursor_execute", note)
+    assert {each.portfolio_id for each in found} == set(portfolios[1:])
+    assert {each.sessions for each in found} == {(days[-1],)}
+    ((statement, parameters),) = asked
+    plan = (await db.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", tuple(parameters))).scalar_one()
+    # Each that is missing, the blocked one, and the unit of the phase above.
+    assert 0 < sum(_rows_read(plan[0]["Plan"])) <= 4 * len(portfolios)
 
 
 async def test_what_units_lack_is_read_portfolio_by_portfolio(db: AsyncConnection) -> None:
