@@ -93,9 +93,9 @@ async def compute(leadline: Pipeline, session: date, portfolios: int) -> None:
         # Frozen, for no service may move its own.
         object.__setattr__(app.state.service.clock, "as_of", session)
     service = leadline.services.apps["coordinator"].state.service
-    assert (
-        await scheduler.add_due(service.engine, service.clock, source="cron", wake=service.wake_relay) == 4 * portfolios
-    )
+    # The service's own scheduler may have looked first, and then nothing is left to be added.
+    added = await scheduler.add_due(service.engine, service.clock, source="cron", wake=service.wake_relay)
+    assert added in {0, 4 * portfolios}
     done = "SELECT count(*) FROM ledger.units WHERE session = :session AND completed_revision >= required_revision"
     async with asyncio.timeout(120):
         while (await leadline.query(done, session=session))[0][0] < 4 * portfolios:  # noqa: ASYNC110 (the rows are what is waited for)
