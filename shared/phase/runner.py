@@ -91,9 +91,10 @@ class PhaseRunner:
             ready, unreleased = await ledger.look(conn, self.phase, work.portfolios, *bounds)
         if not ready and not unreleased:
             return 0
-        deaths = sorted((times, p) for p, times in unreleased.items() if times >= SUSPICIOUS_DEATHS)
-        alone = [portfolio for _, portfolio in deaths]
-        done = await self._run_leased([p for p in work.portfolios if p not in set(alone)], bounds, deadline)
+        suspicious = sorted((times, p) for p, times in unreleased.items() if times >= SUSPICIOUS_DEATHS)
+        alone = [portfolio for _, portfolio in suspicious]
+        others = [p for p in work.portfolios if unreleased.get(p, 0) < SUSPICIOUS_DEATHS]
+        done = await self._run_leased(others, bounds, deadline)
         for at, portfolio in enumerate(alone):
             if at and time.monotonic() > deadline:
                 async with self._engine.begin() as conn:

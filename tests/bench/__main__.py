@@ -1,6 +1,6 @@
 """`make bench`: every benchmark one after the other, or one of them: `make bench ARGS="night --portfolios 1000 --json FILE"`.
 
-`ARGS=--full`: all of them at the sizes that their goals name, which takes more than an hour.
+`ARGS=--full`: all of them at the sizes that their goals name, which takes most of an hour.
 """
 
 from __future__ import annotations

@@ -24,9 +24,7 @@ from uuid import UUID, uuid4
 
 from deploy.embedded import broker as embedded_broker
 from deploy.embedded import postgres as embedded_postgres
-from services.coordinator.control import scheduler
 from shared.market.calendar import calendar
-from shared.service import Service
 from tests.bench import counts, disk, prices, processor, yardstick
 from tests.bench.elsewhere import Elsewhere, steps_here
 from tests.bench.measured import Found, Measured, of_repetitions
@@ -323,16 +321,7 @@ async def insert_portfolios(
 
 async def fall_due(leadline: Pipeline, session: date) -> None:
     """The clocks of the services go on to a session, and the scheduler looks: nothing starts, so nothing else is measured."""
-    apps = leadline.services.apps
-    pipeline.move_clocks(leadline.services, session)
-    if leadline.apart is not None:
-        await asyncio.to_thread(leadline.apart.ask, "as_of", session.isoformat())
-    # As the scheduler's own role: that of requests sees no tenant's portfolios by itself, and nothing would fall due before the
-    # reconciler's next turn.
-    service = apps["coordinator"].state.service
-    assert isinstance(service, Service)
-    added = await scheduler.add_due(service.engine, service.clock, source="cron", wake=service.wake_relay)
-    if not added:
+    if not await pipeline.fall_due(leadline, session):
         raise RuntimeError(f"nothing fell due on {session}: what would be measured is how long it takes to notice")
 
 

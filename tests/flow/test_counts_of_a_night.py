@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from services.coordinator.control import scheduler
 from shared.db.roles import PHASE_SERVICES
 from shared.messaging import outbox
 from tests.support import databases, pipeline, secured_run
@@ -89,13 +88,7 @@ async def insert(leadline: Pipeline, portfolios: int) -> None:
 
 async def compute(leadline: Pipeline, session: date, portfolios: int) -> None:
     """The session falls due and the scheduler looks; until all four phases of all portfolios are complete and nothing is under way."""
-    for app in leadline.services.apps.values():
-        # Frozen, for no service may move its own.
-        object.__setattr__(app.state.service.clock, "as_of", session)
-    service = leadline.services.apps["coordinator"].state.service
-    # The service's own scheduler may have looked first, and then nothing is left to be added.
-    added = await scheduler.add_due(service.engine, service.clock, source="cron", wake=service.wake_relay)
-    assert added in {0, 4 * portfolios}
+    assert await pipeline.fall_due(leadline, session) == 4 * portfolios
     done = "SELECT count(*) FROM ledger.units WHERE session = :session AND completed_revision >= required_revision"
     async with asyncio.timeout(120):
         while (await leadline.query(done, session=session))[0][0] < 4 * portfolios:  # noqa: ASYNC110 (the rows are what is waited for)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import date
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import ledger
@@ -18,6 +18,7 @@ from shared.market.calendar import calendar
 from shared.work import MissingUnit, Phase
 from tests.support.databases import act_as
 from tests.support.ledger import SESSIONS, add
+from tests.support.plans import plan_of, sent
 
 
 class Mark(NamedTuple):
@@ -35,21 +36,13 @@ async def test_units_are_completed_by_their_keys_however_few_the_planner_expects
     await db.execute(text("RESET ROLE"))
     await db.exec_driver_sql("ANALYZE ledger.units")
     await act_as(db, "factors")
-    asked: list[tuple[str, Sequence[Any]]] = []
-
-    def note(_conn: object, _cursor: object, statement: str, parameters: Sequence[Any], *_: object) -> None:
-        if "UPDATE ledger.units" in statement:
-            asked.append((statement, parameters))
-
-    event.listen(db.sync_connection, "before_cursor_execute", note)
     undone = await db.begin_nested()
     batch = {MissingUnit(portfolio, SESSIONS[0], revision): Outcome() for portfolio in portfolios[:250]}
-    assert len((await ledger.complete(db, Phase.FACTORS, batch)).keys) == len(batch)
+    with sent(db, "UPDATE ledger.units") as asked:
+        assert len((await ledger.complete(db, Phase.FACTORS, batch)).keys) == len(batch)
     await undone.rollback()
-    event.remove(db.sync_connection, "before_cursor_execute", note)
-    ((statement, parameters),) = asked
-    plan = (await db.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", tuple(parameters))).scalar_one()
-    assert 0 < sum(_rows_read(plan[0]["Plan"])) <= 2 * len(batch), "once to lock them, once to write them"
+    plan = await plan_of(db, asked)
+    assert 0 < _rows_read(plan) <= 2 * len(batch), "once to lock them, once to write them"
 
 
 async def test_units_above_ready_ones_are_looked_up_by_their_keys(db: AsyncConnection) -> None:
@@ -62,17 +55,10 @@ async def test_units_above_ready_ones_are_looked_up_by_their_keys(db: AsyncConne
         assert len((await ledger.complete(db, phase, units)).keys) == len(portfolios)
     await db.exec_driver_sql("ANALYZE ledger.units")
     await act_as(db, "risk")
-    asked: list[tuple[str, Sequence[Any]]] = []
-
-    def note(_conn: object, _cursor: object, statement: str, parameters: Sequence[Any], *_: object) -> None:
-        asked.append((statement, parameters))
-
-    event.listen(db.sync_connection, "before_cursor_execute", note)
-    assert len(await ledger.find_ready(db, Phase.RISK, portfolios[:250], SESSIONS[0], SESSIONS[0])) == 250
-    event.remove(db.sync_connection, "before_cursor_execute", note)
-    ((statement, parameters),) = asked
-    plan = (await db.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", tuple(parameters))).scalar_one()
-    assert 0 < sum(_rows_read(plan[0]["Plan"])) <= 3 * 250
+    with sent(db) as asked:
+        assert len(await ledger.find_ready(db, Phase.RISK, portfolios[:250], SESSIONS[0], SESSIONS[0])) == 250
+    plan = await plan_of(db, asked)
+    assert 0 < _rows_read(plan) <= 3 * 250
 
 
 async def test_a_chain_is_begun_without_a_look_at_what_is_complete(db: AsyncConnection) -> None:
@@ -93,20 +79,13 @@ async def test_a_chain_is_begun_without_a_look_at_what_is_complete(db: AsyncConn
     )
     await db.exec_driver_sql("ANALYZE ledger.units")
     await act_as(db, "snapshots")
-    asked: list[tuple[str, Sequence[Any]]] = []
-
-    def note(_conn: object, _cursor: object, statement: str, parameters: Sequence[Any], *_: object) -> None:
-        asked.append((statement, parameters))
-
-    event.listen(db.sync_connection, "before_cursor_execute", note)
-    found = await ledger.find_ready(db, Phase.SNAPSHOTS, portfolios, None, None)
-    event.remove(db.sync_connection, "before_cursor_execute", note)
+    with sent(db) as asked:
+        found = await ledger.find_ready(db, Phase.SNAPSHOTS, portfolios, None, None)
     assert {each.portfolio_id for each in found} == set(portfolios[1:])
     assert {each.sessions for each in found} == {(days[-1],)}
-    ((statement, parameters),) = asked
-    plan = (await db.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", tuple(parameters))).scalar_one()
+    plan = await plan_of(db, asked)
     # Each that is missing, the blocked one, and the unit of the phase above.
-    assert 0 < sum(_rows_read(plan[0]["Plan"])) <= 4 * len(portfolios)
+    assert 0 < _rows_read(plan) <= 4 * len(portfolios)
 
 
 async def test_what_units_lack_is_read_portfolio_by_portfolio(db: AsyncConnection) -> None:
@@ -117,21 +96,14 @@ async def test_what_units_lack_is_read_portfolio_by_portfolio(db: AsyncConnectio
     partial = Outcome("partial", 0.5, [{"figure": None, "symbol": "A", "reason": "stale"}])
     units = [MissingUnit(portfolio, session, revision) for portfolio in portfolios for session in SESSIONS[:2]]
     await ledger.complete(db, Phase.RISK, dict.fromkeys(units, partial))
-    asked: list[tuple[str, Sequence[Any]]] = []
-
-    def note(_conn: object, _cursor: object, statement: str, parameters: Sequence[Any], *_: object) -> None:
-        asked.append((statement, parameters))
-
     await act_as(db, "coordinator")
     marks = [Mark(portfolio, "risk", SESSIONS[0], SESSIONS[1]) for portfolio in portfolios[:200]]
-    event.listen(db.sync_connection, "before_cursor_execute", note)
     undone = await db.begin_nested()
-    await shortfalls.mend(db, marks)
+    with sent(db, "unit_shortfalls") as asked:
+        await shortfalls.mend(db, marks)
     await undone.rollback()
-    event.remove(db.sync_connection, "before_cursor_execute", note)
-    ((statement, parameters),) = [each for each in asked if "unit_shortfalls" in each[0]]
-    plan = (await db.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", tuple(parameters))).scalar_one()
-    assert sum(_rows_read(plan[0]["Plan"])) == 2 * len(marks)
+    plan = await plan_of(db, asked)
+    assert _rows_read(plan) == 2 * len(marks)
 
 
 async def test_what_units_lack_is_read_portfolio_by_portfolio_by_the_api_too(db: AsyncConnection) -> None:
@@ -151,22 +123,15 @@ async def test_what_units_lack_is_read_portfolio_by_portfolio_by_the_api_too(db:
     await ledger.complete(db, Phase.RISK, dict.fromkeys(units, partial))
     await act_as(db, None)
     await db.exec_driver_sql("ANALYZE ledger.units")
-    asked: list[tuple[str, Sequence[Any]]] = []
-
-    def note(_conn: object, _cursor: object, statement: str, parameters: Sequence[Any], *_: object) -> None:
-        asked.append((statement, parameters))
-
     await act_as(db, "api")
     await db.exec_driver_sql("SET LOCAL leadline.tenant = '*'")
     some = portfolios[:20]
-    event.listen(db.sync_connection, "before_cursor_execute", note)
-    found = await shortfalls.read_lacks(db, some, SESSIONS[0])
-    event.remove(db.sync_connection, "before_cursor_execute", note)
+    with sent(db, "unit_shortfalls") as asked:
+        found = await shortfalls.read_lacks(db, some, SESSIONS[0])
     assert len(found) == len(some)
-    ((statement, parameters),) = [each for each in asked if "unit_shortfalls" in each[0]]
-    plan = (await db.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", tuple(parameters))).scalar_one()
+    plan = await plan_of(db, asked)
     # The units of each portfolio's sessions, whatever their phase.
-    assert sum(_rows_read(plan[0]["Plan"])) <= 2 * len(some) * len(Phase)
+    assert _rows_read(plan) <= 2 * len(some) * len(Phase)
 
 
 async def test_who_lacks_nothing_is_not_looked_at_one_by_one(db: AsyncConnection) -> None:
@@ -191,18 +156,11 @@ async def test_who_lacks_nothing_is_not_looked_at_one_by_one(db: AsyncConnection
     await db.exec_driver_sql("SET LOCAL enable_hashjoin = off")
     await db.exec_driver_sql("SET LOCAL enable_mergejoin = off")
     await act_as(db, "coordinator")
-    asked: list[tuple[str, Sequence[Any]]] = []
-
-    def note(_conn: object, _cursor: object, statement: str, parameters: Sequence[Any], *_: object) -> None:
-        asked.append((statement, parameters))
-
-    event.listen(db.sync_connection, "before_cursor_execute", note)
-    found = await schedule.find_candidates(db, Phase.INGEST, grace=0.0, look=64)
-    event.remove(db.sync_connection, "before_cursor_execute", note)
+    with sent(db) as asked:
+        found = await schedule.find_candidates(db, Phase.INGEST, grace=0.0, look=64)
     assert {each.portfolio_id for each in found} == set(portfolios[:5])
-    ((statement, parameters),) = asked
-    plan = (await db.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", tuple(parameters))).scalar_one()
-    assert sum(_looks(plan[0]["Plan"])) <= 10 * len(found)
+    plan = await plan_of(db, asked)
+    assert _looks(plan) <= 10 * len(found)
 
 
 @pytest.mark.parametrize("many", [2, FEW_LACKING, FEW_LACKING + 1])
@@ -216,17 +174,22 @@ async def test_those_that_lack_something_are_found_be_they_few_or_many(db: Async
     assert {each.portfolio_id for each in found} == set(portfolios)
 
 
-def _looks(node: dict[str, Any]) -> Iterator[float]:
-    """Into the units, by each part of a plan, whether anything was found or not."""
+def _scans(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The parts of a plan that read units."""
     if node.get("Relation Name") == "units" and "Scan" in node["Node Type"]:
-        yield node["Actual Loops"]
+        yield node
     for child in node.get("Plans", ()):
-        yield from _looks(child)
+        yield from _scans(child)
 
 
-def _rows_read(node: dict[str, Any]) -> Iterator[float]:
-    """Of the units, by each part of a plan."""
-    if node.get("Relation Name") == "units" and "Scan" in node["Node Type"]:
-        yield (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
-    for child in node.get("Plans", ()):
-        yield from _rows_read(child)
+def _looks(plan: dict[str, Any]) -> float:
+    """Into the units, whether anything was found or not."""
+    return float(sum(scan["Actual Loops"] for scan in _scans(plan)))
+
+
+def _rows_read(plan: dict[str, Any]) -> float:
+    """Of the units."""
+    read = [
+        (scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0)) * scan["Actual Loops"] for scan in _scans(plan)
+    ]
+    return float(sum(read))

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db import sizes
 from shared.market.calendar import calendar
 from shared.phase import batches
 from shared.work import MAX_ROWS, MissingUnit, Phase, Size, cut, group_units, rows_per_session
+from tests.support.plans import plan_of, sent
 
 SESSION = date(2020, 12, 30)
 PORTFOLIOS = [UUID(int=number) for number in range(1, 9)]
@@ -81,21 +82,13 @@ async def test_sizes_are_those_of_the_lots(db: AsyncConnection, phase: Phase) ->
 async def test_prices_are_looked_for_once_a_symbol(db: AsyncConnection) -> None:
     """Whoever holds it: how often is counted by the database."""
     held = await fill(db)
-    asked: list[tuple[str, Sequence[Any]]] = []
-
-    def note(_conn: object, _cursor: object, statement: str, parameters: Sequence[Any], *_: object) -> None:
-        asked.append((statement, parameters))
-
-    event.listen(db.sync_connection, "before_cursor_execute", note)
-    await sizes.read(db, Phase.RISK, PORTFOLIOS, SESSION, SESSION)
-    event.remove(db.sync_connection, "before_cursor_execute", note)
-    ((statement, parameters),) = asked
+    with sent(db) as asked:
+        await sizes.read(db, Phase.RISK, PORTFOLIOS, SESSION, SESSION)
     # Looks are counted, so by nested loops, over what is there now, whatever the statistics of the day would choose.
     await db.exec_driver_sql("ANALYZE coordinator.positions, ingest.symbols, ingest.prices")
     for other_way in ("seqscan", "hashjoin", "mergejoin"):
         await db.exec_driver_sql(f"SET LOCAL enable_{other_way} = off")
-    plan = (await db.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", tuple(parameters))).scalar_one()
-    looked = max(loops(plan[0]["Plan"]))
+    looked = max(loops(await plan_of(db, asked)))
     pairs = sum(len({underlying or symbol for symbol, underlying in lots}) for lots in held.values())
     assert 0 < looked <= len(SYMBOLS) < pairs
 
@@ -109,14 +102,9 @@ async def test_prices_are_looked_for_only_where_a_batch_might_not_fit(
     units = [MissingUnit(portfolio, SESSION, 1) for portfolio in PORTFOLIOS]
     exact = rows_per_session(Phase.RISK, await sizes.read(db, Phase.RISK, PORTFOLIOS, SESSION, SESSION))
     monkeypatch.setattr(batches, "MAX_ROWS", {**MAX_ROWS, Phase.RISK: most})
-    looked: list[bool] = []
-
-    def note(_conn: object, _cursor: object, statement: str, parameters: Sequence[Any], *_: object) -> None:
-        looked.extend(value for value in parameters if isinstance(value, bool))
-
-    event.listen(db.sync_connection, "before_cursor_execute", note)
-    found = await batches.next_batch(db, Phase.RISK, group_units(units), calendar(), (), 0)
-    event.remove(db.sync_connection, "before_cursor_execute", note)
+    with sent(db) as asked:
+        found = await batches.next_batch(db, Phase.RISK, group_units(units), calendar(), (), 0)
+    looked = [value for _, parameters in asked for value in parameters if isinstance(value, bool)]
     assert looked == looks
     assert found is not None
     assert found[0] == cut(group_units(units), [SESSION], rows=exact, max_rows=most)[0]

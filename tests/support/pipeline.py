@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import httpx2
+from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.embedded.composition import Composition, composition
+from services.coordinator.control import scheduler
 from services.risk.store.results import FIGURE_COLUMNS
+from shared.clock import Clock
 from shared.db.engine import create_engine
 from shared.db.roles import SERVICES
 from tests.support.brokers import TestBroker
@@ -186,10 +189,32 @@ async def unread(services: Composition) -> list[str]:
     return found
 
 
+def move_clock(app: FastAPI, session: date) -> None:
+    # Frozen, for no service may move its own.
+    object.__setattr__(app.state.service.clock, "as_of", session)
+
+
 def move_clocks(services: Composition, session: date) -> None:
     for app in services.apps.values():
-        # Frozen, for no service may move its own.
-        object.__setattr__(app.state.service.clock, "as_of", session)
+        move_clock(app, session)
+
+
+async def fall_due(leadline: Pipeline, session: date) -> int:
+    """The clocks of the services go on to a session, and the scheduler looks; how many units it added.
+
+    As the scheduler's own role: that of requests sees no tenant's portfolios by itself. The coordinator's clock goes on last, or its own
+    scheduler might have looked before.
+    """
+    coordinator = leadline.services.apps["coordinator"]
+    for app in leadline.services.apps.values():
+        if app is not coordinator:
+            move_clock(app, session)
+    if leadline.apart is not None:
+        await asyncio.to_thread(leadline.apart.ask, "as_of", session.isoformat())
+    service = coordinator.state.service
+    added = await scheduler.add_due(service.engine, Clock(session), source="cron", wake=service.wake_relay)
+    move_clock(coordinator, session)
+    return added
 
 
 @contextlib.asynccontextmanager
